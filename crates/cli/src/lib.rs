@@ -1,0 +1,1 @@
+//! What the user typed, what it means, the request, the table

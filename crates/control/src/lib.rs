@@ -1,0 +1,1 @@
+//! Submit, decide, append, fold, publish; and the reconcile loop

@@ -1,0 +1,1 @@
+//! Secret material at rest: keyring and encrypted store

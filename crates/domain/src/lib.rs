@@ -1,0 +1,1 @@
+//! Pure decisions: commands, events, views and plans

@@ -1,0 +1,1 @@
+//! The native API: authentication, parsing, error mapping

@@ -1,0 +1,1 @@
+//! The Storage:Driver contract: one SQL store, three drivers
