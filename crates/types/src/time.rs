@@ -28,7 +28,8 @@ impl Timestamp {
 
     /// The moment some seconds later.
     pub const fn plus_seconds(self, seconds: u64) -> Self {
-        Self(self.0.saturating_add((seconds as i64).saturating_mul(1_000_000)))
+        let seconds = if seconds > i64::MAX as u64 { i64::MAX } else { seconds as i64 };
+        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
     }
 
     /// Seconds from an earlier moment until this one; 0 where it is not earlier.
