@@ -43,7 +43,19 @@ impl NodeName {
     }
 }
 
+impl InstanceName {
+    /// The name that no other sorts before.
+    pub fn first() -> Self {
+        Self("0".into())
+    }
+}
+
 impl TenantName {
+    /// The name that no other sorts before.
+    pub fn first() -> Self {
+        Self("0".into())
+    }
+
     /// The tenant of whoever names none.
     pub fn default_tenant() -> Self {
         Self("default".into())

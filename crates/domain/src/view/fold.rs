@@ -1,0 +1,317 @@
+//! What each event does to the view.
+
+use std::sync::Arc;
+
+use mainstay_types::{BindingId, ClusterName, InstanceName, OperationId, Sequence, TenantName, TokenId};
+
+use super::{
+    Binding, BindingState, Cluster, ClusterState, Credential, FINISHED_OPERATIONS, Instance, InstanceKey,
+    InstanceState, Operation, OperationState, Token, View,
+};
+use crate::event::{
+    BindingRequested, BindingRotated, Body, BodyError, ClusterRequested, Event, InstanceRequested, OperationStarted,
+    TokenCreated,
+};
+
+/// Why an event does not fit onto a view.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error("event {found} does not follow event {last}")]
+    OutOfOrder { last: Sequence, found: Sequence },
+    #[error("event {sequence} can not be read")]
+    Body {
+        sequence: Sequence,
+        #[source]
+        source: BodyError,
+    },
+    #[error("event {sequence} ({kind}) speaks of {subject:?}, which is not there")]
+    NoSubject { sequence: Sequence, kind: String, subject: String },
+}
+
+impl View {
+    /// Folds in the next event. On an error the view is as it was.
+    pub fn apply(&mut self, event: &Event) -> Result<(), ApplyError> {
+        let sequence = event.sequence;
+        if sequence != self.sequence + 1 {
+            return Err(ApplyError::OutOfOrder { last: self.sequence, found: sequence });
+        }
+        let body = event.body().map_err(|source| ApplyError::Body { sequence, source })?;
+        self.fold(event, body).ok_or_else(|| ApplyError::NoSubject {
+            sequence,
+            kind: event.kind.clone(),
+            subject: event.subject.id.clone(),
+        })?;
+        self.sequence = sequence;
+        self.time = Some(event.time);
+        Ok(())
+    }
+
+    /// The effect of a body; none where its subject is not there.
+    fn fold(&mut self, event: &Event, body: Body) -> Option<()> {
+        match body {
+            Body::InstanceRequested(body) => {
+                let (tenant, name) = instance_key(event)?;
+                self.insert_instance(requested_instance(event, tenant, name, body));
+            }
+            Body::InstanceReady(_) => self.instance_state(event, InstanceState::Ready, None)?,
+            Body::InstanceRepaired(_) => self.instance_state(event, InstanceState::Ready, None)?,
+            Body::InstanceFailed(body) => self.instance_state(event, InstanceState::Failed, Some(body.reason))?,
+            Body::InstanceDeletionRequested(_) => self.instance_state(event, InstanceState::Deleting, None)?,
+            Body::InstanceDeleted(_) => self.remove_instance(&instance_key(event)?)?,
+
+            Body::ClusterRequested(body) => {
+                let name: ClusterName = id(event)?;
+                self.clusters.insert(name.clone(), requested_cluster(event, name, body).into());
+            }
+            Body::ClusterReady(body) => self.change_cluster(event, |cluster| {
+                cluster.identity = Some(body.identity);
+                cluster.version = Some(body.version);
+                (ClusterState::Ready, None)
+            })?,
+            Body::ClusterDegraded(body) => {
+                self.change_cluster(event, |_| (ClusterState::Degraded, Some(body.reason)))?;
+            }
+            Body::ClusterRecovered(_) => self.change_cluster(event, |_| (ClusterState::Ready, None))?,
+            Body::ClusterFailed(body) => self.change_cluster(event, |_| (ClusterState::Failed, Some(body.reason)))?,
+            Body::ClusterRetired(_) => self.change_cluster(event, |_| (ClusterState::Retired, None))?,
+            Body::ClusterDeleted(_) => drop(self.clusters.remove(&id::<ClusterName>(event)?)?),
+            Body::EngineStarted(body) => self.engine_serves(event, body.version)?,
+            Body::EngineRestarted(body) => self.engine_serves(event, body.version)?,
+            Body::EngineReconfigured(_) => {}
+
+            Body::BindingRequested(body) => self.insert_binding(requested_binding(event, body)?),
+            Body::BindingCreated(body) => self.change_binding(event, |binding| {
+                credential(binding, body.generation)?.applied = Some(body.valid_until);
+                binding.state = BindingState::Ready;
+                Some(())
+            })?,
+            Body::BindingFailed(body) => self.change_binding(event, |binding| {
+                binding.state = BindingState::Failed;
+                binding.reason = Some(body.reason);
+                Some(())
+            })?,
+            Body::BindingRenewed(body) => self.change_binding(event, |binding| {
+                binding.lease_seconds = body.lease_seconds;
+                binding.expires_at = body.expires_at;
+                Some(())
+            })?,
+            Body::BindingAdjusted(body) => self.change_binding(event, |binding| {
+                credential(binding, body.generation)?.applied = Some(body.valid_until);
+                Some(())
+            })?,
+            Body::BindingRotationRequested(body) => self.change_binding(event, |binding| {
+                binding.credentials.push(Credential {
+                    generation: body.generation,
+                    applied: None,
+                    retire_at: None,
+                    overlap_seconds: body.overlap_seconds,
+                });
+                Some(())
+            })?,
+            Body::BindingRotated(body) => self.change_binding(event, |binding| rotated(binding, &body))?,
+            Body::BindingRepaired(_) => {}
+            Body::BindingExpired(_) => self.change_binding(event, |binding| {
+                binding.state = BindingState::Revoking;
+                binding.reason = Some("its lease ended".to_owned());
+                Some(())
+            })?,
+            Body::BindingRevocationRequested(body) => self.change_binding(event, |binding| {
+                binding.state = BindingState::Revoking;
+                binding.reason = Some(body.cause);
+                Some(())
+            })?,
+            Body::CredentialRetired(body) => self.change_binding(event, |binding| {
+                binding.credentials.retain(|credential| credential.generation != body.generation);
+                Some(())
+            })?,
+            Body::BindingRevoked(_) => self.remove_binding(&id(event)?)?,
+
+            Body::OperationStarted(body) => self.insert_operation(started_operation(event, body)?),
+            Body::OperationSucceeded(_) => self.finish(event, OperationState::Succeeded)?,
+            Body::OperationFailed(body) => {
+                self.finish(event, OperationState::Failed { code: body.code, detail: body.detail })?;
+            }
+
+            Body::TokenCreated(body) => {
+                let token = created_token(event, body)?;
+                self.tokens.insert(token.id.clone(), token.into());
+            }
+            Body::TokenRevoked(_) => drop(self.tokens.remove(&id::<TokenId>(event)?)?),
+        }
+        Some(())
+    }
+
+    pub(super) fn insert_instance(&mut self, instance: Instance) {
+        let key = instance.key();
+        self.instance_ids.insert(instance.id.clone(), key.clone());
+        self.on_cluster.insert((instance.cluster.clone(), key.clone()));
+        self.instances.insert(key, instance.into());
+    }
+
+    fn remove_instance(&mut self, key: &InstanceKey) -> Option<()> {
+        let instance = self.instances.remove(key)?;
+        self.instance_ids.remove(&instance.id);
+        self.on_cluster.remove(&(instance.cluster.clone(), key.clone()));
+        Some(())
+    }
+
+    fn instance_state(&mut self, event: &Event, state: InstanceState, reason: Option<String>) -> Option<()> {
+        let instance = Arc::make_mut(self.instances.get_mut(&instance_key(event)?)?);
+        instance.state = state;
+        instance.reason = reason;
+        Some(())
+    }
+
+    fn change_cluster(
+        &mut self,
+        event: &Event,
+        change: impl FnOnce(&mut Cluster) -> (ClusterState, Option<String>),
+    ) -> Option<()> {
+        let cluster = Arc::make_mut(self.clusters.get_mut(&id::<ClusterName>(event)?)?);
+        (cluster.state, cluster.reason) = change(cluster);
+        Some(())
+    }
+
+    fn engine_serves(&mut self, event: &Event, version: String) -> Option<()> {
+        self.change_cluster(event, |cluster| {
+            cluster.version = Some(version);
+            (ClusterState::Ready, None)
+        })
+    }
+
+    pub(super) fn insert_binding(&mut self, binding: Binding) {
+        let key = (binding.tenant.clone(), binding.instance.clone());
+        self.of_instance.insert((key, binding.id.clone()));
+        self.bindings.insert(binding.id.clone(), binding.into());
+    }
+
+    fn remove_binding(&mut self, id: &BindingId) -> Option<()> {
+        let binding = self.bindings.remove(id)?;
+        let key = (binding.tenant.clone(), binding.instance.clone());
+        self.of_instance.remove(&(key, id.clone()));
+        Some(())
+    }
+
+    fn change_binding(&mut self, event: &Event, change: impl FnOnce(&mut Binding) -> Option<()>) -> Option<()> {
+        change(Arc::make_mut(self.bindings.get_mut(&id::<BindingId>(event)?)?))
+    }
+
+    pub(super) fn insert_operation(&mut self, operation: Operation) {
+        if let Some(idempotency) = &operation.idempotency {
+            let key = (operation.tenant.clone(), idempotency.key.clone());
+            self.idempotent.insert(key, operation.id.clone());
+        }
+        self.operations.insert(operation.id.clone(), operation.into());
+    }
+
+    fn finish(&mut self, event: &Event, state: OperationState) -> Option<()> {
+        let operation = Arc::make_mut(self.operations.get_mut(&id::<OperationId>(event)?)?);
+        operation.state = state;
+        operation.finished_at = Some(event.time);
+        self.finished.push_back(operation.id.clone());
+        while self.finished.len() > FINISHED_OPERATIONS {
+            let forgotten = self.finished.pop_front().and_then(|oldest| self.operations.remove(&oldest));
+            if let Some((tenant, idempotency)) =
+                forgotten.and_then(|operation| Some((operation.tenant.clone(), operation.idempotency.clone()?)))
+            {
+                self.idempotent.remove(&(tenant, idempotency.key));
+            }
+        }
+        Some(())
+    }
+}
+
+fn id<T: std::str::FromStr>(event: &Event) -> Option<T> {
+    event.subject.id.parse().ok()
+}
+
+fn instance_key(event: &Event) -> Option<InstanceKey> {
+    Some((event.tenant.clone()?, id(event)?))
+}
+
+fn requested_instance(event: &Event, tenant: TenantName, name: InstanceName, body: InstanceRequested) -> Instance {
+    Instance {
+        id: body.instance,
+        tenant,
+        name,
+        environment: body.environment,
+        contract: body.contract,
+        engine: body.engine,
+        plan: body.plan,
+        cluster: body.cluster,
+        parameters: body.parameters,
+        state: InstanceState::Requested,
+        reason: None,
+        created_at: event.time,
+    }
+}
+
+fn requested_cluster(event: &Event, name: ClusterName, body: ClusterRequested) -> Cluster {
+    Cluster {
+        name,
+        tenant: event.tenant.clone(),
+        engine: body.engine,
+        plan: body.plan,
+        node: body.node,
+        port: body.port,
+        parameters: body.parameters,
+        state: ClusterState::Requested,
+        reason: None,
+        identity: None,
+        version: None,
+        created_at: event.time,
+    }
+}
+
+fn requested_binding(event: &Event, body: BindingRequested) -> Option<Binding> {
+    Some(Binding {
+        id: id(event)?,
+        tenant: event.tenant.clone()?,
+        instance: body.instance,
+        instance_id: body.instance_id,
+        consumer: body.consumer,
+        state: BindingState::Requested,
+        reason: None,
+        lease_seconds: body.lease_seconds,
+        expires_at: body.expires_at,
+        created_at: event.time,
+        credentials: vec![Credential { generation: 1, applied: None, retire_at: None, overlap_seconds: 0 }],
+    })
+}
+
+fn credential(binding: &mut Binding, generation: u32) -> Option<&mut Credential> {
+    binding.credentials.iter_mut().find(|credential| credential.generation == generation)
+}
+
+fn rotated(binding: &mut Binding, body: &BindingRotated) -> Option<()> {
+    credential(binding, body.generation)?.applied = Some(body.valid_until);
+    for previous in binding.credentials.iter_mut().filter(|credential| credential.generation < body.generation) {
+        let earlier = previous.retire_at.map_or(body.retire_previous_at, |at| at.min(body.retire_previous_at));
+        previous.retire_at = Some(earlier);
+    }
+    Some(())
+}
+
+fn started_operation(event: &Event, body: OperationStarted) -> Option<Operation> {
+    Some(Operation {
+        id: id(event)?,
+        tenant: event.tenant.clone()?,
+        kind: body.kind,
+        subject: body.subject,
+        idempotency: body.idempotency,
+        state: OperationState::InProgress,
+        created_at: event.time,
+        finished_at: None,
+    })
+}
+
+fn created_token(event: &Event, body: TokenCreated) -> Option<Token> {
+    Some(Token {
+        id: id(event)?,
+        role: body.role,
+        tenant: body.tenant,
+        digest: body.digest,
+        created_at: event.time,
+        expires_at: body.expires_at,
+    })
+}

@@ -1,0 +1,148 @@
+//! The view: everything the layer knows, as the fold of all events so far.
+
+mod binding;
+mod cluster;
+mod fold;
+mod instance;
+mod operation;
+mod snapshot;
+mod token;
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet, Vector};
+use mainstay_types::{
+    BindingId, ClusterName, InstanceId, InstanceName, OperationId, Sequence, TenantName, Timestamp, TokenId,
+};
+
+pub use binding::{Binding, BindingState, Credential};
+pub use cluster::{Cluster, ClusterState};
+pub use fold::ApplyError;
+pub use instance::{Instance, InstanceState, VisibleState};
+pub use operation::{Operation, OperationState, Step, StepState};
+pub use token::Token;
+
+/// How many finished operations the view remembers, and with them the idempotency keys they were asked for with.
+///
+/// A bound is needed because the view lives in memory; this one holds the work of a busy day and costs about 2 MiB.
+pub const FINISHED_OPERATIONS: usize = 4096;
+
+/// What an instance is found by.
+pub type InstanceKey = (TenantName, InstanceName);
+
+/// Everything the layer knows at one point of its journal.
+///
+/// A clone costs a few pointers: the maps are persistent and share what did not change.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct View {
+    sequence: Sequence,
+    time: Option<Timestamp>,
+    instances: OrdMap<InstanceKey, Arc<Instance>>,
+    clusters: OrdMap<ClusterName, Arc<Cluster>>,
+    bindings: OrdMap<BindingId, Arc<Binding>>,
+    operations: OrdMap<OperationId, Arc<Operation>>,
+    tokens: OrdMap<TokenId, Arc<Token>>,
+    /// Finished operations, the oldest first.
+    finished: Vector<OperationId>,
+
+    // Indexes: derived from the above, rebuilt when a snapshot is read.
+    instance_ids: OrdMap<InstanceId, InstanceKey>,
+    on_cluster: OrdSet<(ClusterName, InstanceKey)>,
+    of_instance: OrdSet<(InstanceKey, BindingId)>,
+    idempotent: OrdMap<(TenantName, String), OperationId>,
+}
+
+impl View {
+    /// The sequence number of the last event folded in; 0 for the empty view.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// The time of the last event folded in.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.time
+    }
+
+    /// An instance by its tenant and name.
+    pub fn instance(&self, tenant: &TenantName, name: &InstanceName) -> Option<&Arc<Instance>> {
+        self.instances.get(&(tenant.clone(), name.clone()))
+    }
+
+    /// An instance by its id.
+    pub fn instance_by_id(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
+        self.instances.get(self.instance_ids.get(id)?)
+    }
+
+    /// All instances, by tenant and name.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.instances.values()
+    }
+
+    /// The instances of one tenant, by name.
+    pub fn instances_of<'a>(&'a self, tenant: &'a TenantName) -> impl Iterator<Item = &'a Arc<Instance>> {
+        self.instances
+            .range((tenant.clone(), InstanceName::first())..)
+            .take_while(move |((of, _), _)| of == tenant)
+            .map(|(_, instance)| instance)
+    }
+
+    /// The instances that live on a cluster.
+    pub fn instances_on<'a>(&'a self, cluster: &'a ClusterName) -> impl Iterator<Item = &'a Arc<Instance>> {
+        self.on_cluster
+            .range((cluster.clone(), (TenantName::first(), InstanceName::first()))..)
+            .take_while(move |(of, _)| of == cluster)
+            .filter_map(|(_, key)| self.instances.get(key))
+    }
+
+    /// A cluster by its name.
+    pub fn cluster(&self, name: &ClusterName) -> Option<&Arc<Cluster>> {
+        self.clusters.get(name)
+    }
+
+    /// All clusters, by name.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.clusters.values()
+    }
+
+    /// A binding by its id.
+    pub fn binding(&self, id: &BindingId) -> Option<&Arc<Binding>> {
+        self.bindings.get(id)
+    }
+
+    /// All bindings, by id.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        self.bindings.values()
+    }
+
+    /// The bindings of one instance, by id.
+    pub fn bindings_of(&self, instance: &Instance) -> impl Iterator<Item = &Arc<Binding>> {
+        let key = (instance.tenant.clone(), instance.name.clone());
+        let from = (key.clone(), BindingId::from_random(0));
+        self.of_instance.range(from..).take_while(move |(of, _)| *of == key).filter_map(|(_, id)| self.bindings.get(id))
+    }
+
+    /// An operation by its id, as long as it is remembered.
+    pub fn operation(&self, id: &OperationId) -> Option<&Arc<Operation>> {
+        self.operations.get(id)
+    }
+
+    /// All remembered operations, by id.
+    pub fn operations(&self) -> impl Iterator<Item = &Arc<Operation>> {
+        self.operations.values()
+    }
+
+    /// The operation that an idempotency key was used for, as long as it is remembered.
+    pub fn operation_by_key(&self, tenant: &TenantName, key: &str) -> Option<&Arc<Operation>> {
+        self.operations.get(self.idempotent.get(&(tenant.clone(), key.to_owned()))?)
+    }
+
+    /// A token by its id.
+    pub fn token(&self, id: &TokenId) -> Option<&Arc<Token>> {
+        self.tokens.get(id)
+    }
+
+    /// All tokens, by id.
+    pub fn tokens(&self) -> impl Iterator<Item = &Arc<Token>> {
+        self.tokens.values()
+    }
+}
