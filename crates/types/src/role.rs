@@ -66,6 +66,22 @@ impl TenantScope {
             TenantScope::One(own) => own == tenant,
         }
     }
+
+    /// Whether everything in another scope is in this one too.
+    pub fn includes(&self, other: &TenantScope) -> bool {
+        match other {
+            TenantScope::Any => *self == TenantScope::Any,
+            TenantScope::One(tenant) => self.covers(tenant),
+        }
+    }
+
+    /// The one tenant of this scope; none where it is every tenant.
+    pub fn tenant(&self) -> Option<&TenantName> {
+        match self {
+            TenantScope::Any => None,
+            TenantScope::One(tenant) => Some(tenant),
+        }
+    }
 }
 
 impl std::fmt::Display for TenantScope {

@@ -95,7 +95,7 @@ pub enum Actor {
 }
 
 /// What an event happened to.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize)]
 pub struct Subject {
     #[n(0)]
     pub kind: SubjectKind,

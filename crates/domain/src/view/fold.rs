@@ -201,6 +201,9 @@ impl View {
             let key = (operation.tenant.clone(), idempotency.key.clone());
             self.idempotent.insert(key, operation.id.clone());
         }
+        if !operation.is_finished() {
+            self.active.insert((operation.tenant.clone(), operation.subject.clone(), operation.id.clone()));
+        }
         self.operations.insert(operation.id.clone(), operation.into());
     }
 
@@ -208,6 +211,7 @@ impl View {
         let operation = Arc::make_mut(self.operations.get_mut(&id::<OperationId>(event)?)?);
         operation.state = state;
         operation.finished_at = Some(event.time);
+        self.active.remove(&(operation.tenant.clone(), operation.subject.clone(), operation.id.clone()));
         self.finished.push_back(operation.id.clone());
         while self.finished.len() > FINISHED_OPERATIONS {
             let forgotten = self.finished.pop_front().and_then(|oldest| self.operations.remove(&oldest));

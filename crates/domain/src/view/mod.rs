@@ -15,6 +15,8 @@ use mainstay_types::{
     BindingId, ClusterName, InstanceId, InstanceName, OperationId, Sequence, TenantName, Timestamp, TokenId,
 };
 
+use crate::event::Subject;
+
 pub use binding::{Binding, BindingState, Credential};
 pub use cluster::{Cluster, ClusterState};
 pub use fold::ApplyError;
@@ -50,6 +52,8 @@ pub struct View {
     on_cluster: OrdSet<(ClusterName, InstanceKey)>,
     of_instance: OrdSet<(InstanceKey, BindingId)>,
     idempotent: OrdMap<(TenantName, String), OperationId>,
+    /// Operations in progress, by what they are done to.
+    active: OrdSet<(TenantName, Subject, OperationId)>,
 }
 
 impl View {
@@ -134,6 +138,16 @@ impl View {
     /// The operation that an idempotency key was used for, as long as it is remembered.
     pub fn operation_by_key(&self, tenant: &TenantName, key: &str) -> Option<&Arc<Operation>> {
         self.operations.get(self.idempotent.get(&(tenant.clone(), key.to_owned()))?)
+    }
+
+    /// The operations in progress on a subject.
+    pub fn active_operations(&self, tenant: &TenantName, subject: &Subject) -> impl Iterator<Item = &Arc<Operation>> {
+        let from = (tenant.clone(), subject.clone(), OperationId::from_random(0));
+        let (tenant, subject) = (tenant.clone(), subject.clone());
+        self.active
+            .range(from..)
+            .take_while(move |(of, on, _)| *of == tenant && *on == subject)
+            .filter_map(|(_, _, id)| self.operations.get(id))
     }
 
     /// A token by its id.

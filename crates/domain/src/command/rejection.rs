@@ -1,0 +1,128 @@
+//! Why a command is refused, in words for whoever sent it.
+
+use mainstay_types::{BindingId, ContractRef, EngineName, InstanceName, Plan, TenantScope, TokenId};
+
+/// Why a command is refused. The text says what, to what and why; [`Rejection::remedy`] what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("no instance is called {name}")]
+    InstanceNotFound { name: InstanceName },
+    #[error("an instance called {name} exists already")]
+    InstanceExists { name: InstanceName },
+    #[error("instance {name} is being deleted")]
+    InstanceDeleting { name: InstanceName },
+    #[error("instance {name} has failed: {reason}")]
+    InstanceFailed { name: InstanceName, reason: String },
+    #[error("instance {name} has {count} live bindings")]
+    InstanceHasBindings { name: InstanceName, count: usize },
+    #[error("contract {contract} is not offered here")]
+    UnknownContract { contract: ContractRef, known: Vec<ContractRef> },
+    #[error("engine {engine} does not fulfil {contract} here")]
+    UnknownEngine { engine: EngineName, contract: ContractRef, known: Vec<EngineName> },
+    #[error("engine {engine} does not offer plan {plan}")]
+    UnknownPlan { plan: Plan, engine: EngineName, known: Vec<Plan> },
+    #[error("engine {engine} with plan {plan} has no parameter {name:?}")]
+    UnknownParameter { name: String, engine: EngineName, plan: Plan, known: Vec<&'static str> },
+    #[error("parameter {name} can not be {value:?}")]
+    InvalidParameter { name: String, value: String, expected: String },
+    #[error("no port is free for a dedicated cluster")]
+    PortsExhausted { first: u16, last: u16 },
+    #[error("no binding has the id {id}")]
+    BindingNotFound { id: BindingId },
+    #[error("binding {id} is {state}")]
+    BindingNotReady { id: BindingId, state: &'static str },
+    #[error("a lease of {seconds} seconds is not possible")]
+    InvalidLease { seconds: u64 },
+    #[error("an overlap of {seconds} seconds is not possible")]
+    InvalidOverlap { seconds: u64 },
+    #[error("idempotency key {key:?} was used for another request")]
+    IdempotencyKeyReused { key: String },
+    #[error("no token has the id {id}")]
+    TokenNotFound { id: TokenId },
+    #[error("a token of tenant {own} can not make one for tenant {wanted}")]
+    TenantForbidden { own: TenantScope, wanted: TenantScope },
+    #[error("the id drawn for this request is taken")]
+    IdTaken,
+}
+
+impl Rejection {
+    /// The stable code that programs go by; each has its paragraph in `docs/errors.md`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InstanceNotFound { .. } => "instance_not_found",
+            Self::InstanceExists { .. } => "instance_exists",
+            Self::InstanceDeleting { .. } => "instance_deleting",
+            Self::InstanceFailed { .. } => "instance_failed",
+            Self::InstanceHasBindings { .. } => "instance_has_bindings",
+            Self::UnknownContract { .. } => "contract_unknown",
+            Self::UnknownEngine { .. } => "engine_unknown",
+            Self::UnknownPlan { .. } => "plan_unknown",
+            Self::UnknownParameter { .. } => "parameter_unknown",
+            Self::InvalidParameter { .. } => "parameter_invalid",
+            Self::PortsExhausted { .. } => "ports_exhausted",
+            Self::BindingNotFound { .. } => "binding_not_found",
+            Self::BindingNotReady { .. } => "binding_not_ready",
+            Self::InvalidLease { .. } => "lease_invalid",
+            Self::InvalidOverlap { .. } => "overlap_invalid",
+            Self::IdempotencyKeyReused { .. } => "idempotency_key_reused",
+            Self::TokenNotFound { .. } => "token_not_found",
+            Self::TenantForbidden { .. } => "tenant_forbidden",
+            Self::IdTaken => "id_taken",
+        }
+    }
+
+    /// The field of the request that is at fault, where one is.
+    pub fn field(&self) -> Option<String> {
+        match self {
+            Self::InstanceExists { .. } => Some("name".to_owned()),
+            Self::UnknownContract { .. } => Some("contract".to_owned()),
+            Self::UnknownEngine { .. } => Some("engine".to_owned()),
+            Self::UnknownPlan { .. } => Some("plan".to_owned()),
+            Self::UnknownParameter { name, .. } | Self::InvalidParameter { name, .. } => {
+                Some(format!("parameters.{name}"))
+            }
+            Self::InvalidLease { .. } => Some("ttl".to_owned()),
+            Self::InvalidOverlap { .. } => Some("overlap".to_owned()),
+            Self::TenantForbidden { .. } => Some("tenant".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// What to do instead.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::InstanceNotFound { .. } => "see which there are with: mainstay list".to_owned(),
+            Self::InstanceExists { name } => {
+                format!("choose another name, or see what it is with: mainstay get {name}")
+            }
+            Self::InstanceDeleting { .. } => "wait until it is gone and try again".to_owned(),
+            Self::InstanceFailed { name, .. } => {
+                format!("mend the cause, or delete it with: mainstay delete {name}")
+            }
+            Self::InstanceHasBindings { name, .. } => format!(
+                "see them with: mainstay bindings {name}, unbind them, or revoke them with it: mainstay delete {name} --force"
+            ),
+            Self::UnknownContract { known, .. } => format!("use one of: {}", list(known)),
+            Self::UnknownEngine { known, .. } => format!("use one of: {}", list(known)),
+            Self::UnknownPlan { known, .. } => format!("use one of: {}", list(known)),
+            Self::UnknownParameter { known, .. } if known.is_empty() => "it takes none".to_owned(),
+            Self::UnknownParameter { known, .. } => format!("use one of: {}", list(known)),
+            Self::InvalidParameter { expected, .. } => format!("it takes {expected}"),
+            Self::PortsExhausted { first, last } => format!(
+                "ports {first} to {last} are allocated or busy; delete a dedicated instance, or begin the range elsewhere with Listen:DedicatedPorts"
+            ),
+            Self::BindingNotFound { .. } => "see which there are with: mainstay bindings INSTANCE".to_owned(),
+            Self::BindingNotReady { .. } => "wait until it is ready, or make another binding".to_owned(),
+            Self::InvalidLease { .. } => format!("use 1 to {} seconds", super::MAX_LEASE_SECONDS),
+            Self::InvalidOverlap { .. } => format!("use 0 to {} seconds", super::MAX_LEASE_SECONDS),
+            Self::IdempotencyKeyReused { .. } => "use a new key for each new request".to_owned(),
+            Self::TokenNotFound { .. } => "see which there are with: mainstay token list".to_owned(),
+            Self::TenantForbidden { .. } => "use a token whose tenant is *".to_owned(),
+            Self::IdTaken => "send the request again".to_owned(),
+        }
+    }
+}
+
+fn list(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

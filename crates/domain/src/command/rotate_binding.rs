@@ -1,0 +1,46 @@
+//! A binding is to get a new credential while the old one still works.
+
+use mainstay_types::{BindingId, TenantName};
+
+use super::delete_binding::own_binding;
+use super::{Context, DEFAULT_OVERLAP_SECONDS, Decision, MAX_LEASE_SECONDS, Rejection, Request};
+use crate::event::{BindingRotationRequested, OperationKind, Subject, SubjectKind};
+use crate::view::{BindingState, View};
+
+/// Gives a binding a new credential; the present one works on until the overlap ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RotateBinding {
+    pub request: Request,
+    pub tenant: TenantName,
+    pub id: BindingId,
+    /// How long the old credential works on; [`DEFAULT_OVERLAP_SECONDS`] where nothing is said.
+    pub overlap_seconds: Option<u64>,
+}
+
+impl RotateBinding {
+    pub(super) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
+        if let Some(decision) = self.request.replayed(view, &self.tenant)? {
+            return Ok(decision);
+        }
+        let overlap_seconds = match self.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS) {
+            seconds @ 0..=MAX_LEASE_SECONDS => seconds,
+            seconds => return Err(Rejection::InvalidOverlap { seconds }),
+        };
+        let binding = own_binding(view, &self.tenant, &self.id)?;
+        let being_made = binding.credentials.last().is_some_and(|credential| credential.applied.is_none());
+        let state = match binding.state {
+            BindingState::Ready if being_made => "being rotated already",
+            BindingState::Ready => "",
+            BindingState::Requested => "not ready yet",
+            BindingState::Failed => "failed",
+            BindingState::Revoking => "being revoked",
+        };
+        if !state.is_empty() {
+            return Err(Rejection::BindingNotReady { id: self.id.clone(), state });
+        }
+        let subject = Subject::new(SubjectKind::Binding, &self.id);
+        let requested = BindingRotationRequested { generation: binding.newest_generation() + 1, overlap_seconds };
+        let events = vec![context.event(Some(self.tenant.clone()), subject.clone(), requested)];
+        Ok(self.request.begin(context, &self.tenant, OperationKind::RotateBinding, subject, events))
+    }
+}
