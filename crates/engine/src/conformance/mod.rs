@@ -1,0 +1,110 @@
+//! The suite that every engine passes.
+//!
+//! An engine's tests supply a [`Fixture`]: what a client and a vandal can do to that engine from outside. The
+//! suite uses the engine through its contract only, and panics at the first promise that is broken.
+
+mod credentials;
+mod lifecycle;
+mod secrets;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use mainstay_types::{BindingId, Generation, InstanceId, Observation, Parameters, Presence, Timestamp};
+use secrecy::SecretString;
+
+use crate::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
+
+/// The longest that a condition may take to come true.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a condition is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// A validity that no test outlives.
+const LONG: u64 = 3_600;
+
+/// The keys and values that a consumer connects with.
+pub type Delivery = BTreeMap<&'static str, SecretString>;
+
+/// What can be done to an engine from outside its contract.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    /// The engine, built anew over the same machine: what the next control plane would build. The one before
+    /// has been dropped.
+    async fn engine(&self) -> Arc<dyn Engine>;
+
+    /// A cluster that does not exist yet.
+    fn cluster(&self) -> ClusterSpec;
+
+    /// Connects as a client; none when it is refused.
+    async fn connect(&self, delivery: &Delivery) -> Option<Box<dyn Session>>;
+
+    /// Ends the cluster's process without a warning.
+    async fn kill(&self, cluster: &ClusterSpec);
+
+    /// Removes an instance with a tool of the engine.
+    async fn drop_instance(&self, cluster: &ClusterSpec, instance: &InstanceSpec);
+
+    /// Removes a credential with a tool of the engine.
+    async fn drop_credential(&self, cluster: &ClusterSpec, credential: &CredentialSpec);
+
+    /// Changes a setting of the engine with a tool of the engine.
+    async fn change_setting(&self, cluster: &ClusterSpec);
+
+    /// Removes the cluster's data while it is stopped.
+    async fn lose_data(&self, cluster: &ClusterSpec);
+
+    /// All that is left of the cluster on the machine, by name; empty when nothing is.
+    fn remains(&self, cluster: &ClusterSpec) -> Vec<String>;
+
+    /// All that the cluster's engine has logged.
+    fn log(&self, cluster: &ClusterSpec) -> String;
+}
+
+/// A client's session.
+#[async_trait]
+pub trait Session: Send {
+    /// Whether it can still be used.
+    async fn is_open(&mut self) -> bool;
+}
+
+/// Runs the suite. It takes two clusters, which it removes.
+pub async fn run(fixture: &dyn Fixture) {
+    lifecycle::run(fixture).await;
+    credentials::run(fixture).await;
+}
+
+/// An instance with one credential.
+fn specs(number: u64) -> (InstanceSpec, CredentialSpec) {
+    let instance = InstanceSpec { id: InstanceId::from_random(number), parameters: Parameters::default() };
+    let credential = credential(&instance, number, 1);
+    (instance, credential)
+}
+
+fn credential(instance: &InstanceSpec, number: u64, generation: Generation) -> CredentialSpec {
+    CredentialSpec {
+        binding: BindingId::from_random(number),
+        generation,
+        instance: instance.id.clone(),
+        valid_until: Timestamp::now().plus_seconds(LONG).whole_seconds(),
+    }
+}
+
+/// Waits until a condition holds.
+async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "within {PATIENCE:?} it should become true that {what}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn instance_presence<'a>(observation: &'a Observation, instance: &InstanceSpec) -> &'a Presence {
+    &observation.instances[&instance.id]
+}
+
+fn credential_presence<'a>(observation: &'a Observation, credential: &CredentialSpec) -> &'a Presence {
+    &observation.credentials[&(credential.binding.clone(), credential.generation)].presence
+}

@@ -1,0 +1,23 @@
+//! Engine processes: how they are started, found again, watched and ended.
+//!
+//! An engine outlives the control plane. Nothing that it needs goes through us: its output goes straight to a
+//! file, it runs in a session of its own, and what the next control plane must know to find it again is on disk.
+
+mod directory;
+mod history;
+mod launch;
+mod log;
+mod process;
+mod procfs;
+mod record;
+mod stragglers;
+mod user;
+
+pub use directory::{ClusterDirectory, ClusterLock, DirectoryError};
+pub use history::{CrashHistory, Decision, RestartPolicy};
+pub use launch::{Launch, confine};
+pub use log::EngineLog;
+pub use process::{Process, ProcessError, StopStep};
+pub use rustix::process::Signal;
+pub use stragglers::end_stragglers;
+pub use user::{EngineUser, UserError};

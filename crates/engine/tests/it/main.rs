@@ -1,0 +1,4 @@
+//! What the engine crate promises, with real processes.
+
+mod fake;
+mod process;
