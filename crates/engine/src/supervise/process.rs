@@ -140,11 +140,17 @@ impl Process {
     fn watch(pid: Pid, directory: &ClusterDirectory) -> Result<Self, ProcessError> {
         let failed = |source: std::io::Error| ProcessError::Watch { pid, source };
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(|errno| failed(errno.into()))?;
-        let watched = AsyncFd::register(pidfd.try_clone().map_err(failed)?).map_err(|error| failed(error.into()))?;
+        let watched = watchable(pidfd.try_clone().map_err(failed)?).map_err(failed)?;
         let (sender, ended) = watch::channel(None);
         tokio::spawn(watch_until_end(watched, EngineLog::new(directory), directory.clone(), sender));
         Ok(Self { pid, pidfd, ended })
     }
+}
+
+#[allow(unsafe_code)]
+fn watchable(pidfd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open until it is dropped and always gives the same descriptor; the `AsyncFd` owns it.
+    Ok(unsafe { AsyncFd::register(pidfd) }?)
 }
 
 /// Waits for the end, reaps the process where it is our child, and keeps its log bounded meanwhile.
