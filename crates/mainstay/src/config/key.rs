@@ -1,0 +1,216 @@
+//! Every key there is: its published name, its environment form, what it accepts.
+
+use mainstay_storage::Service;
+
+/// A key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    StorageDriver,
+    ObjectStoreDriver,
+    DefaultConnection,
+    JournalConnection,
+    CustodyConnection,
+    ObjectsConnection,
+    ArtifactsConnection,
+    RuntimeEnvironment,
+    ListenApi,
+    ListenPostgresql,
+    ListenDedicatedPorts,
+    EnginesUser,
+    EnginesPostgresqlBinDir,
+    CustodyKeyFile,
+    LogFormat,
+    LogFilter,
+    TelemetryOtlpEndpoint,
+}
+
+/// Separates the parts of a key in a file and in messages.
+pub(super) const SEPARATOR: &str = ":";
+
+/// Separates them in an environment variable, whose name cannot hold a colon.
+pub(super) const ENVIRONMENT_SEPARATOR: &str = "__";
+
+/// How many edits lie at most between a misspelt key and the one that is meant: two letters swapped, one missing
+/// and one wrong. More would suggest keys that have nothing to do with what was written.
+const NEAREST_EDITS: usize = 3;
+
+/// How long a key is for each edit in which a variable of another section may differ and still be meant as ours:
+/// `Storge__Driver` is, while `LOGS__FORMAT` and `APP__FILTER` belong to somebody else.
+const LETTERS_PER_EDIT: usize = 12;
+
+impl Key {
+    /// Every key, in the order of the documentation.
+    pub const ALL: [Key; 17] = [
+        Key::StorageDriver,
+        Key::ObjectStoreDriver,
+        Key::DefaultConnection,
+        Key::JournalConnection,
+        Key::CustodyConnection,
+        Key::ObjectsConnection,
+        Key::ArtifactsConnection,
+        Key::RuntimeEnvironment,
+        Key::ListenApi,
+        Key::ListenPostgresql,
+        Key::ListenDedicatedPorts,
+        Key::EnginesUser,
+        Key::EnginesPostgresqlBinDir,
+        Key::CustodyKeyFile,
+        Key::LogFormat,
+        Key::LogFilter,
+        Key::TelemetryOtlpEndpoint,
+    ];
+
+    /// The keys that hold a connection string, and with it a password.
+    pub const CONNECTIONS: [Key; 5] = [
+        Key::DefaultConnection,
+        Key::JournalConnection,
+        Key::CustodyConnection,
+        Key::ObjectsConnection,
+        Key::ArtifactsConnection,
+    ];
+
+    /// The published name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Key::StorageDriver => "Storage:Driver",
+            Key::ObjectStoreDriver => "Storage:ObjectStore:Driver",
+            Key::DefaultConnection => "ConnectionStrings:Default",
+            Key::JournalConnection => "ConnectionStrings:Journal",
+            Key::CustodyConnection => "ConnectionStrings:Custody",
+            Key::ObjectsConnection => "ConnectionStrings:Objects",
+            Key::ArtifactsConnection => "ConnectionStrings:Artifacts",
+            Key::RuntimeEnvironment => "Runtime:Environment",
+            Key::ListenApi => "Listen:Api",
+            Key::ListenPostgresql => "Listen:PostgreSQL",
+            Key::ListenDedicatedPorts => "Listen:DedicatedPorts",
+            Key::EnginesUser => "Engines:User",
+            Key::EnginesPostgresqlBinDir => "Engines:PostgreSQL:BinDir",
+            Key::CustodyKeyFile => "Custody:KeyFile",
+            Key::LogFormat => "Log:Format",
+            Key::LogFilter => "Log:Filter",
+            Key::TelemetryOtlpEndpoint => "Telemetry:OtlpEndpoint",
+        }
+    }
+
+    /// The name of the environment variable that sets it.
+    pub fn environment(self) -> String {
+        self.name().replace(SEPARATOR, ENVIRONMENT_SEPARATOR)
+    }
+
+    /// What values it takes, as the messages and the documentation say it.
+    pub const fn accepted(self) -> &'static str {
+        match self {
+            Key::StorageDriver => "postgres, or in development filesystem or inmemory",
+            Key::ObjectStoreDriver => "seed-fs or rustfs",
+            Key::DefaultConnection
+            | Key::JournalConnection
+            | Key::CustodyConnection
+            | Key::ObjectsConnection
+            | Key::ArtifactsConnection => "a PostgreSQL URI, postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+            Key::RuntimeEnvironment => "production or development",
+            Key::ListenApi | Key::ListenPostgresql => "an IP address and a port, such as 127.0.0.1:7400",
+            Key::ListenDedicatedPorts => "a port from 1024 to 65000",
+            Key::EnginesUser => "the name of a system user other than root",
+            Key::EnginesPostgresqlBinDir => "the absolute path of a folder, such as /usr/lib/postgresql/15/bin",
+            Key::CustodyKeyFile => "the absolute path of a file with 32 random bytes that its owner alone can read",
+            Key::LogFormat => "auto, text or json",
+            Key::LogFilter => "directives of tracing's EnvFilter, such as info or info,mainstay_control=debug",
+            Key::TelemetryOtlpEndpoint => "the http or https URL of an OTLP collector, such as http://127.0.0.1:4318",
+        }
+    }
+
+    /// The key that sets a service's own connection string.
+    pub const fn connection_of(service: Service) -> Key {
+        match service {
+            Service::Journal => Key::JournalConnection,
+            Service::Custody => Key::CustodyConnection,
+            Service::Objects => Key::ObjectsConnection,
+            Service::Artifacts => Key::ArtifactsConnection,
+        }
+    }
+
+    /// The key of that name, upper and lower case being the same.
+    pub(super) fn find(name: &str) -> Option<Key> {
+        Key::ALL.into_iter().find(|key| key.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The key that a misspelt name is most like, where one is like it.
+    pub(super) fn nearest(name: &str) -> Option<Key> {
+        let (edits, key) = Key::closest(name)?;
+        (edits <= NEAREST_EDITS).then_some(key)
+    }
+
+    /// Whether the name of an environment variable is meant for Mainstay, rightly spelt or not.
+    ///
+    /// The environment belongs to others too: a whole section is claimed only where it is one of ours.
+    pub(super) fn is_meant_by(name: &str) -> bool {
+        let Some((section, _)) = name.split_once(SEPARATOR) else { return false };
+        let misspelt = || Key::closest(name).is_some_and(|(edits, key)| edits <= key.name().len() / LETTERS_PER_EDIT);
+        Key::is_section(section) || misspelt()
+    }
+
+    fn closest(name: &str) -> Option<(usize, Key)> {
+        let name = name.to_ascii_lowercase();
+        let edits = |key: Key| strsim::damerau_levenshtein(&key.name().to_ascii_lowercase(), &name);
+        Key::ALL.into_iter().map(|key| (edits(key), key)).min()
+    }
+
+    /// Whether a name begins with a section of ours.
+    fn is_section(name: &str) -> bool {
+        Key::ALL.into_iter().any(|key| key.section().eq_ignore_ascii_case(name))
+    }
+
+    /// The names of all keys in the section that a name begins with, or of all sections.
+    pub(super) fn neighbours(name: &str) -> String {
+        let section = name.split(SEPARATOR).next().unwrap_or_default();
+        let mut names: Vec<&str> = if Key::is_section(section) {
+            Key::ALL.into_iter().filter(|key| key.section().eq_ignore_ascii_case(section)).map(Key::name).collect()
+        } else {
+            Key::ALL.into_iter().map(Key::section).collect()
+        };
+        names.dedup();
+        names.join(", ")
+    }
+
+    fn section(self) -> &'static str {
+        self.name().split(SEPARATOR).next().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Key;
+
+    #[test]
+    fn names_are_found_in_any_case_and_guessed_when_misspelt() {
+        assert_eq!(Key::find("STORAGE:driver"), Some(Key::StorageDriver));
+        assert_eq!(Key::find("Storage"), None);
+        for (misspelt, meant) in [
+            ("Storage:Drvier", Some(Key::StorageDriver)),
+            ("storge:driver", Some(Key::StorageDriver)),
+            ("ConnectionStrings:Defualt", Some(Key::DefaultConnection)),
+            ("ConnectionString:Default", Some(Key::DefaultConnection)),
+            ("Telemetry:Colour", None),
+        ] {
+            assert_eq!(Key::nearest(misspelt), meant, "{misspelt}");
+        }
+    }
+
+    #[test]
+    fn variables_of_others_are_left_alone() {
+        for ours in ["Storage:Drvier", "storge:driver", "ConnectionString:Default", "LOG:anything"] {
+            assert!(Key::is_meant_by(ours), "{ours}");
+        }
+        for foreign in ["Logs:Format", "App:Filter", "Storage", "", "PATH", "Kestrel:Endpoints", "Logging:LogLevel"] {
+            assert!(!Key::is_meant_by(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_every_key() {
+        let page = include_str!("../../../../docs/configuration.md");
+        for key in Key::ALL {
+            assert!(page.contains(&format!("| `{}` | `{}` |", key.name(), key.environment())), "{}", key.name());
+        }
+    }
+}
