@@ -139,7 +139,7 @@ pub(super) fn printable(text: &str) -> String {
 /// could be a connection string that was written under the wrong key.
 pub(super) fn echo(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:,".contains(c);
-    if value.chars().all(plain) && !value.contains("//") && value.len() <= ECHO_LIMIT {
+    if value.chars().all(plain) && !value.contains(":/") && value.len() <= ECHO_LIMIT {
         format!("\"{value}\"")
     } else {
         "a value that is not repeated here".to_owned()

@@ -251,7 +251,9 @@ fn collector_url(text: &str) -> Result<String, String> {
     if authority.contains('@') {
         return Err("holds credentials, which would be logged; let the collector trust this machine instead".to_owned());
     }
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.query().is_some() {
+    let host = uri.host().unwrap_or_default();
+    let is_server = !host.is_empty() && (authority == host || uri.port_u16().is_some());
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || !is_server || uri.query().is_some() {
         return Err("is not the http or https base URL of a collector".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())
