@@ -1,0 +1,188 @@
+//! The HTTP API, as this command line calls it.
+
+mod pages;
+mod stream;
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use mainstay_types::TenantName;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use ureq::http::{Response, StatusCode, Uri};
+use ureq::{Agent, Body, Proxy, RequestBuilder, Timeout};
+
+pub(crate) use pages::Pages;
+pub(crate) use stream::{Received, Stream};
+
+use crate::failure::{Failure, Problem};
+
+/// A connection on a local network is there within milliseconds; one across the world within a second.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longer than the API blocks for `?wait=`, which is the slowest thing that it does before it answers.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// An answer that has begun comes without a pause.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest answer that is read: a page of the longest things is some 100 KiB.
+const LARGEST_ANSWER: u64 = 16 << 20;
+
+/// Where the API is: `http://HOST:PORT`, without a path.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Address(String);
+
+pub(crate) struct Client {
+    agent: Agent,
+    address: Address,
+    token: SecretString,
+    tenant: Option<TenantName>,
+}
+
+// === impl Address ===
+
+impl Address {
+    /// Whether it is this machine's, so that a proxy must not be asked.
+    fn is_loopback(&self) -> bool {
+        let host = self.0.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl FromStr for Address {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let rule = "write it as http://HOST:PORT, for example http://127.0.0.1:7400";
+        let text = text.trim_end_matches('/');
+        let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let uri: Uri = full.parse().map_err(|_| rule)?;
+        let authority = uri.authority().ok_or(rule)?;
+        let plain = matches!(uri.scheme_str(), Some("http" | "https")) && !authority.as_str().contains('@');
+        let whole = uri.path() == "/" && uri.query().is_none() && !authority.host().is_empty();
+        if plain && whole { Ok(Self(full)) } else { Err(rule) }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    pub fn new(address: Address, token: SecretString, tenant: Option<TenantName>) -> Self {
+        let proxy = if address.is_loopback() { None } else { Proxy::try_from_env() };
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            // A redirect would carry the token to where nobody meant it to go.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(proxy)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(ANSWER_TIMEOUT))
+            .timeout_recv_body(Some(BODY_TIMEOUT))
+            .user_agent(concat!("mainstay/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self { agent: config.into(), address, token, tenant }
+    }
+
+    /// The tenant that the user named.
+    pub fn tenant(&self) -> Option<&TenantName> {
+        self.tenant.as_ref()
+    }
+
+    /// The answer to a question, as JSON text.
+    pub fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<String, Failure> {
+        let request = self.dress(self.agent.get(self.url(path)), query).header("accept", "application/json");
+        self.answer(request.call())
+    }
+
+    /// The answer to a command, as JSON text. It carries an idempotency key of its own: a network that delivers it
+    /// twice does it once.
+    pub fn post(&self, path: &str, query: &[(&str, &str)], body: &impl Serialize) -> Result<String, Failure> {
+        let body =
+            serde_json::to_string(body).map_err(|error| Failure::local("the request cannot be written", error))?;
+        let request = self
+            .dress(self.agent.post(self.url(path)), query)
+            .header("accept", "application/json")
+            .header("idempotency-key", random_word()?)
+            .content_type("application/json");
+        self.answer(request.send(&body))
+    }
+
+    /// The answer to a removal, as JSON text.
+    pub fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<String, Failure> {
+        let request = self.dress(self.agent.delete(self.url(path)), query).header("accept", "application/json");
+        self.answer(request.call())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/api/v1{path}", self.address)
+    }
+
+    fn dress<B>(&self, request: RequestBuilder<B>, query: &[(&str, &str)]) -> RequestBuilder<B> {
+        let request = request
+            .query_pairs(query.iter().copied())
+            .header("authorization", format!("Bearer {}", self.token.expose_secret()));
+        match &self.tenant {
+            Some(tenant) => request.header("mainstay-tenant", tenant.as_str()),
+            None => request,
+        }
+    }
+
+    fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<String, Failure> {
+        let mut response = result.map_err(|error| self.not_reached(error))?;
+        let status = response.status();
+        let is_json = media_type(&response).ends_with("json");
+        let body = response.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string();
+        let body = body.map_err(|error| self.not_reached(error))?;
+        if status.is_success() && (is_json || body.is_empty()) {
+            return Ok(body);
+        }
+        Err(self.refused(status, &body))
+    }
+
+    fn refused(&self, status: StatusCode, body: &str) -> Failure {
+        match serde_json::from_str::<Problem>(body) {
+            Ok(problem) if !status.is_success() => Failure::Refused(Problem { status: status.as_u16(), ..problem }),
+            _ => Failure::NotTheApi { address: self.address.to_string(), status: status.as_u16() },
+        }
+    }
+
+    fn not_reached(&self, error: ureq::Error) -> Failure {
+        let address = self.address.to_string();
+        match error {
+            ureq::Error::Timeout(Timeout::Connect) => Failure::NotRunning { address },
+            ureq::Error::Timeout(what) => Failure::Timeout { address, what: what.to_string() },
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Failure::NotRunning { address }
+            }
+            ureq::Error::ConnectionFailed => Failure::NotRunning { address },
+            source => Failure::Transport { address, source },
+        }
+    }
+}
+
+fn media_type(response: &Response<Body>) -> String {
+    let header = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+    header.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// 128 bits from the operating system, as hexadecimal digits.
+pub(crate) fn random_word() -> Result<String, Failure> {
+    let mut bits = [0u8; 16];
+    getrandom::fill(&mut bits)
+        .map_err(|error| Failure::local("the operating system gives no random bytes", io::Error::other(error)))?;
+    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests;

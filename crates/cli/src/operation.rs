@@ -1,0 +1,83 @@
+//! Long work, followed until it ends.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output;
+use crate::resource::{Operation, OperationState};
+
+/// How long a request for work blocks before progress is shown: most work is done by then.
+pub(crate) const WAIT: &str = "1s";
+
+/// Often enough for a bar that moves, seldom enough to cost nothing.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long one operation is followed. The longest, a dedicated cluster on a slow disk, takes a minute.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// How long the control plane may be away meanwhile: the work goes on when it is back.
+const ABSENCE: Duration = Duration::from_secs(30);
+
+/// Follows an operation from what the request for it answered until it ends, with a bar on a terminal.
+pub(crate) fn follow(client: &Client, what: &str, answer: &str) -> Result<(), Failure> {
+    let mut operation: Operation = output::read(answer)?;
+    let begun = Instant::now();
+    let mut seen = begun;
+    let bar = Bar::new(what);
+    loop {
+        match operation.state {
+            OperationState::Succeeded => return Ok(()),
+            OperationState::Failed => {
+                let reason = operation.error.map_or_else(|| "no reason was given".to_owned(), |error| error.detail);
+                return Err(Failure::OperationFailed { what: what.to_owned(), reason });
+            }
+            OperationState::InProgress if begun.elapsed() > PATIENCE => {
+                let minutes = PATIENCE.as_secs() / 60;
+                return Err(Failure::StillInProgress { what: what.to_owned(), minutes, operation: operation.id });
+            }
+            OperationState::InProgress => bar.show(&operation),
+        }
+        thread::sleep(PAUSE);
+        match client.get(&format!("/operations/{}", operation.id), &[]) {
+            Ok(answer) => {
+                operation = output::read(&answer)?;
+                seen = Instant::now();
+            }
+            Err(failure) if failure.may_pass() && seen.elapsed() < ABSENCE => bar.absent(),
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// A bar on standard error, where that is a terminal; it is gone when it is dropped.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(what: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:30}] {pos:>3}% {wide_msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(what.to_owned());
+        Self(bar)
+    }
+
+    fn show(&self, operation: &Operation) {
+        self.0.set_position(operation.progress.min(100));
+        self.0.set_message(operation.current_step().unwrap_or_default().to_owned());
+    }
+
+    fn absent(&self) {
+        self.0.set_message("waiting for the control plane to come back");
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

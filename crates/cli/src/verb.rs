@@ -1,0 +1,98 @@
+//! The verbs: one file each.
+
+mod apply;
+mod bind;
+mod bindings;
+mod clusters;
+mod create;
+mod delete;
+mod diff;
+mod events;
+mod export;
+mod get;
+mod list;
+mod offerings;
+mod operations;
+mod rotate;
+mod run;
+mod status;
+mod token;
+mod unbind;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Everything that is done by asking a running layer.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Show how the layer is, or one instance
+    Status(status::Status),
+    /// List what can be created here
+    Offerings(offerings::Offerings),
+    /// Create an instance
+    Create(create::Create),
+    /// List instances
+    List(list::List),
+    /// Show one instance
+    Get(get::Get),
+    /// Delete an instance with all its data
+    Delete(delete::Delete),
+    /// Make credentials for a consumer of an instance
+    Bind(bind::Bind),
+    /// List the bindings of an instance
+    Bindings(bindings::Bindings),
+    /// Give a binding new credentials; the old ones serve on for a while
+    Rotate(rotate::Rotate),
+    /// End a binding: its credentials are refused and its sessions closed
+    Unbind(unbind::Unbind),
+    /// Run a command with credentials that end when it does
+    Run(run::Run),
+    /// Show what happened
+    Events(events::Events),
+    /// Create what a file of instances names and is missing
+    Apply(apply::Apply),
+    /// Show what `apply` would do
+    Diff(diff::Diff),
+    /// Write the instances as a file for `apply`
+    Export(export::Export),
+    /// Make, list and revoke tokens
+    Token(token::Token),
+    /// List the clusters that instances live on
+    Clusters(clusters::Clusters),
+    /// List long work, or show one piece of it
+    Operations(operations::Operations),
+}
+
+impl Verb {
+    /// Does it. The number is the exit code.
+    pub(crate) fn run(self, session: &Session) -> Result<u8, Failure> {
+        match self {
+            Self::Status(verb) => return verb.run(session),
+            Self::Run(verb) => return verb.run(session),
+            Self::Diff(verb) => return verb.run(session),
+            Self::Offerings(verb) => verb.run(session),
+            Self::Create(verb) => verb.run(session),
+            Self::List(verb) => verb.run(session),
+            Self::Get(verb) => verb.run(session),
+            Self::Delete(verb) => verb.run(session),
+            Self::Bind(verb) => verb.run(session),
+            Self::Bindings(verb) => verb.run(session),
+            Self::Rotate(verb) => verb.run(session),
+            Self::Unbind(verb) => verb.run(session),
+            Self::Events(verb) => verb.run(session),
+            Self::Apply(verb) => verb.run(session),
+            Self::Export(verb) => verb.run(session),
+            Self::Token(verb) => verb.run(session),
+            Self::Clusters(verb) => verb.run(session),
+            Self::Operations(verb) => verb.run(session),
+        }?;
+        Ok(0)
+    }
+
+    /// The exit code of a failure: 1, except where 1 is an answer.
+    pub(crate) fn exit_code_of_failure(&self) -> u8 {
+        if matches!(self, Self::Diff(_)) { 2 } else { 1 }
+    }
+}

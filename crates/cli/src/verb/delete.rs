@@ -1,0 +1,74 @@
+use std::io::{self, BufRead, IsTerminal};
+
+use clap::Args;
+use mainstay_types::InstanceName;
+
+use crate::failure::Failure;
+use crate::operation;
+use crate::output::{self, Format};
+use crate::resource;
+use crate::session::Session;
+
+#[derive(Args)]
+pub struct Delete {
+    /// The instance
+    name: InstanceName,
+
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+
+    /// Delete it even while it has bindings; their consumers lose it at once
+    #[arg(long)]
+    force: bool,
+
+    /// Print the operation and do not wait for it
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl Delete {
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        if !self.yes && !confirmed(&self.name)? {
+            return Err(Failure::usage(format!("{} was not deleted", self.name)));
+        }
+        let mut query = Vec::new();
+        if self.force {
+            query.push(("force", "true"));
+        }
+        if !self.no_wait {
+            query.push(("wait", operation::WAIT));
+        }
+        let answer = session.client.delete(&format!("/instances/{}", self.name), &query)?;
+        if self.no_wait {
+            return session.print_one::<resource::Operation>(&answer);
+        }
+        ended(session, &format!("deleting {}", self.name), &answer)?;
+        output::message(&format!("Deleted {} with all its data.", self.name));
+        Ok(())
+    }
+}
+
+/// Follows the operation of a removal; programs get it as it ended.
+pub(super) fn ended(session: &Session, what: &str, answer: &str) -> Result<(), Failure> {
+    operation::follow(&session.client, what, answer)?;
+    if session.format() == Format::Table {
+        return Ok(());
+    }
+    let operation: resource::Operation = output::read(answer)?;
+    session.print_one::<resource::Operation>(&session.client.get(&format!("/operations/{}", operation.id), &[])?)
+}
+
+/// Asks the person at the terminal; where there is none, nobody can have meant it.
+fn confirmed(name: &InstanceName) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage {
+            sentence: format!("deleting {name} removes all its data, and nobody can be asked"),
+            remedy: Some("say --yes".to_owned()),
+        });
+    }
+    output::message(&format!("This deletes {name} with all its data. Type its name to go on:"));
+    let mut typed = String::new();
+    io::stdin().lock().read_line(&mut typed).map_err(|error| Failure::local("the answer cannot be read", error))?;
+    Ok(typed.trim() == name.as_str())
+}

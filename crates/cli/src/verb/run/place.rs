@@ -1,0 +1,91 @@
+//! Where the files of the bindings are: in memory, for one command, removed after it.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use mainstay_types::InstanceName;
+use rustix::fs::statfs;
+
+use crate::client::random_word;
+use crate::delivery::remove;
+use crate::failure::Failure;
+use crate::output;
+
+/// `f_type` of file systems that are kept in memory (statfs(2)).
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
+/// The root of a command's bindings. What was made of it is removed when it is dropped.
+pub(super) struct Place {
+    root: PathBuf,
+    /// Whether the root itself was made for this command.
+    own: bool,
+    added: Vec<PathBuf>,
+}
+
+impl Place {
+    /// The root that the surroundings name already, as the Service Binding specification asks, or a new one in memory.
+    pub fn find() -> Result<Self, Failure> {
+        if let Some(root) = std::env::var_os("SERVICE_BINDING_ROOT").filter(|root| !root.is_empty()) {
+            return Ok(Self { root: root.into(), own: false, added: Vec::new() });
+        }
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let candidates = runtime.into_iter().chain([PathBuf::from("/dev/shm"), std::env::temp_dir()]);
+        let name = format!("mainstay-run-{}", random_word()?);
+        for parent in candidates {
+            let root = parent.join(&name);
+            if DirBuilder::new().mode(0o700).create(&root).is_ok() {
+                if !in_memory(&root) {
+                    output::message(&format!(
+                        "Credentials are kept on disk, in {}, while the command runs.",
+                        root.display()
+                    ));
+                }
+                return Ok(Self { root, own: true, added: Vec::new() });
+            }
+        }
+        Err(Failure::Usage {
+            sentence: "no directory can be made for the credentials in $XDG_RUNTIME_DIR, /dev/shm or $TMPDIR"
+                .to_owned(),
+            remedy: Some("set SERVICE_BINDING_ROOT to a directory that you may write".to_owned()),
+        })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Adds the files of one binding.
+    pub fn add(
+        &mut self,
+        instance: &InstanceName,
+        write: impl FnOnce(&Path) -> Result<PathBuf, Failure>,
+    ) -> Result<(), Failure> {
+        let directory = self.root.join(instance.as_str());
+        if directory.symlink_metadata().is_ok() {
+            return Err(Failure::Usage {
+                sentence: format!("{} exists already and is somebody else's", directory.display()),
+                remedy: Some("unset SERVICE_BINDING_ROOT, or remove what stands there".to_owned()),
+            });
+        }
+        self.added.push(write(&self.root)?);
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let whole = if self.own { std::slice::from_ref(&self.root) } else { &self.added };
+        for directory in whole {
+            if let Err(error) = remove(directory) {
+                output::error(&format!("{} cannot be removed: {error}", directory.display()), Some("remove it"));
+            }
+        }
+    }
+}
+
+fn in_memory(directory: &Path) -> bool {
+    #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs between processors")]
+    statfs(directory).is_ok_and(|found| matches!(found.f_type as i64, TMPFS_MAGIC | RAMFS_MAGIC))
+}
