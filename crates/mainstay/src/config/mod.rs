@@ -79,7 +79,7 @@ pub struct Listen {
 /// How engines are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engines {
-    /// The system user that engines run as; none where Mainstay is not root, and they run as its own user.
+    /// The system user that engines are to run as; none where nobody says, and the engines' own rule decides.
     pub user: Option<String>,
     /// The folder of PostgreSQL's programs; none where the newest on the machine is to be found.
     pub postgresql_bin_dir: Option<PathBuf>,
@@ -135,7 +135,7 @@ pub struct Sources<'a> {
     /// The variables of the process's environment.
     pub environment: &'a [(String, String)],
     pub overrides: &'a Overrides,
-    /// Whether the process is root.
+    /// Whether the process is root, whose data has a place of its own.
     pub superuser: bool,
     /// What a relative data directory is relative to.
     pub working_directory: &'a Path,

@@ -58,7 +58,7 @@ fn up_needs_nothing() {
     assert_eq!(config.listen.api, "127.0.0.1:7400".parse().unwrap());
     assert_eq!(config.listen.postgresql, "127.0.0.1:7432".parse().unwrap());
     assert_eq!(config.listen.dedicated_ports, 7500);
-    assert_eq!(config.engines.user.as_deref(), Some("mainstay"));
+    assert_eq!(config.engines.user, None);
     assert_eq!(config.engines.postgresql_bin_dir, None);
     assert_eq!((config.log.format, config.log.filter.as_str()), (LogFormat::Auto, "info"));
     assert_eq!(config.telemetry.otlp_endpoint, None);
@@ -68,9 +68,11 @@ fn up_needs_nothing() {
 #[test]
 fn the_environment_outranks_the_file_and_both_outrank_what_up_assumes() {
     let file = "[storage]\ndriver = \"inmemory\"\n[listen]\napi = \"127.0.0.1:1\"\ndedicatedports = 8000\n";
-    let environment = [("LISTEN__API", "127.0.0.1:2"), ("Unrelated", "x"), ("PATH", "/bin")];
+    let environment =
+        [("LISTEN__API", "127.0.0.1:2"), ("engines__user", "postgres"), ("Unrelated", "x"), ("PATH", "/bin")];
     let given = Given { file: Some(file), ..up(&environment) };
     let config = given.config().unwrap();
+    assert_eq!(config.engines.user.as_deref(), Some("postgres"));
     assert_eq!(config.storage.driver(), Driver::InMemory);
     assert_eq!(config.listen.api.port(), 2);
     assert_eq!(config.listen.dedicated_ports, 8000);
@@ -261,16 +263,6 @@ fn the_data_directory() {
     assert_eq!(of(None, &[("XDG_DATA_HOME", "relative"), ("HOME", "/h")], true).unwrap(), "/h/.local/share/mainstay");
     let message = of(None, &[], true).unwrap_err();
     assert!(message.contains("give --data-dir DIR or set MAINSTAY_DATA_DIR"), "{message}");
-}
-
-#[test]
-fn engines_run_as_another_user_only_under_root() {
-    let environment = [("Engines__User", "postgres")];
-    assert_eq!(up(&environment).config().unwrap().engines.user.as_deref(), Some("postgres"));
-    let home = [("HOME", "/home/me")];
-    assert_eq!(Given { user: true, ..up(&home) }.config().unwrap().engines.user, None);
-    let message = Given { user: true, ..up(&[("HOME", "/home/me"), environment[0]]) }.message();
-    assert!(message.contains("only root can run an engine as another user"), "{message}");
 }
 
 #[test]

@@ -17,7 +17,6 @@ use super::{
 const DEFAULT_API: &str = "127.0.0.1:7400";
 const DEFAULT_POSTGRESQL: &str = "127.0.0.1:7432";
 const DEFAULT_DEDICATED_PORTS: u16 = 7500;
-const DEFAULT_ENGINE_USER: &str = "mainstay";
 const DEFAULT_FILTER: &str = "info";
 
 /// Below are the ports that need privileges, above there is no room for dedicated clusters.
@@ -36,7 +35,7 @@ pub(super) fn validate(
     let storage = storage(&mut reader, environment, &data_dir);
     let object_store = reader.read(Key::ObjectStoreDriver, object_store_driver);
     let listen = listen(&mut reader);
-    let engines = engines(&mut reader, sources.superuser);
+    let engines = engines(&mut reader);
     let custody = custody(&mut reader, environment, &data_dir);
     let log = log(&mut reader);
     let telemetry = Telemetry { otlp_endpoint: reader.read(Key::TelemetryOtlpEndpoint, collector_url) };
@@ -190,14 +189,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn engines(reader: &mut Reader<'_>, superuser: bool) -> Engines {
+fn engines(reader: &mut Reader<'_>) -> Engines {
     let user = reader.read(Key::EnginesUser, |text| match text {
         "root" => Err("is root, as which no engine may run".to_owned()),
-        _ if !superuser => Err("is set, and only root can run an engine as another user".to_owned()),
         _ if !is_user_name(text) => Err(format!("is {}, which is no user name", echo(text))),
         _ => Ok(text.to_owned()),
     });
-    let user = if superuser { Some(user.unwrap_or_else(|| DEFAULT_ENGINE_USER.to_owned())) } else { None };
     Engines { user, postgresql_bin_dir: reader.read(Key::EnginesPostgresqlBinDir, absolute_path) }
 }
 
