@@ -1,1 +1,19 @@
-//! Submit, decide, append, fold, publish; and the reconcile loop
+//! The control plane: what is asked becomes a command, a command becomes events, and the reconcile loop makes the
+//! engines match the view that the events fold into.
+//!
+//! There is one write path, [`Control::submit`], for consumers and for the loop alike. Secrets do not take it: a
+//! command carries ids, and the passwords that belong to them stay in custody.
+
+mod control;
+mod credentials;
+mod draw;
+mod outside;
+mod reconcile;
+mod tokens;
+
+pub use control::{Accepted, Clusters, Config, Control, SubmitError, WaitError};
+pub use credentials::{Delivery, DeliveryError};
+pub use draw::{draw_id, draw_secret};
+pub use outside::busy_ports;
+pub use reconcile::Reconciler;
+pub use tokens::{Bearer, NewToken, TokenRefused};

@@ -1,6 +1,7 @@
 //! The contract between the control plane and an engine.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use async_trait::async_trait;
 use mainstay_types::{
@@ -133,6 +134,11 @@ impl EngineError {
 pub trait Engine: Send + Sync + 'static {
     /// What this engine can provide. Constant while the process lives.
     fn offering(&self) -> &Offering;
+
+    /// The address that clients reach its clusters at.
+    fn host(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    }
 
     /// Whether this machine has what the engine needs, looked up anew.
     async fn availability(&self) -> Availability;

@@ -94,3 +94,14 @@ impl Binding {
         if whole == end { whole } else { whole.plus_seconds(1) }
     }
 }
+
+impl std::fmt::Display for BindingState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Requested => "requested",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Revoking => "revoking",
+        })
+    }
+}

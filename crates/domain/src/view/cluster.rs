@@ -56,3 +56,15 @@ pub enum ClusterState {
     #[n(4)]
     Retired,
 }
+
+impl std::fmt::Display for ClusterState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Requested => "requested",
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+            Self::Retired => "retired",
+        })
+    }
+}

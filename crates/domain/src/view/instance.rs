@@ -89,3 +89,16 @@ impl Instance {
         }
     }
 }
+
+impl std::fmt::Display for VisibleState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Requested => "requested",
+            Self::Provisioning => "provisioning",
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+            Self::Deleting => "deleting",
+        })
+    }
+}

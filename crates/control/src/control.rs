@@ -1,0 +1,256 @@
+//! The control plane's handle: the one write path, and what can be read without asking anybody.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_custody::Custody;
+use mainstay_domain::command::{Command, Context, Decision, Rejection};
+use mainstay_domain::event::Actor;
+use mainstay_domain::view::{Cluster, Operation, View};
+use mainstay_engine::{Availability, ClusterSpec, Engine};
+use mainstay_journal::{Journal, SubmitError as JournalError};
+use mainstay_types::{EngineName, Offering, OperationId, Sequence, Timestamp};
+use tokio::time::Instant;
+
+use crate::outside::free_bytes;
+use crate::reconcile::Troubles;
+
+/// Room that is kept on the data directory's file system for the layer itself: while less is free, consumers'
+/// requests that need more are refused, so that the journal can still record what the engines do and what is deleted.
+const RESERVED_BYTES: u64 = 32 << 20;
+
+/// How long one engine may take to give its figures for the metrics page.
+const FIGURES_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the control plane is built from.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The ports that dedicated clusters are given.
+    pub dedicated_ports: RangeInclusive<u16>,
+    /// The data directory, whose file system keeps a reserve; none where nothing is kept on disk.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The engines of this installation, by name.
+pub type Clusters = BTreeMap<EngineName, Arc<dyn Engine>>;
+
+/// A handle to the control plane. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    journal: Journal,
+    custody: Custody,
+    engines: Clusters,
+    offerings: Arc<[Offering]>,
+    troubles: Troubles,
+    config: Config,
+}
+
+/// A command that was taken and is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The operation that does the work, where there is work to do.
+    pub operation: Option<OperationId>,
+}
+
+/// Why a command was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    #[error(transparent)]
+    Rejected(Rejection),
+    /// The disk is too full for more. What was there is safe, and room makes the layer take requests again.
+    #[error("the disk under {} has {free} bytes left, and {RESERVED_BYTES} are reserved for the layer itself", path.display())]
+    ReserveReached { path: PathBuf, free: u64 },
+    #[error("the journal did not take it")]
+    Journal(#[source] JournalError<Rejection>),
+}
+
+/// Why the end of an operation was not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WaitError {
+    #[error("the operation is still in progress")]
+    StillInProgress,
+    #[error("the control plane is stopping")]
+    Stopping,
+}
+
+// === impl Control ===
+
+impl Control {
+    /// Puts the control plane together. Nothing happens by itself until a [`crate::Reconciler`] runs.
+    pub fn new(journal: Journal, custody: Custody, engines: Vec<Arc<dyn Engine>>, config: Config) -> Self {
+        let offerings = engines.iter().map(|engine| engine.offering().clone()).collect();
+        let engines = engines.into_iter().map(|engine| (engine.offering().engine.clone(), engine)).collect();
+        let troubles = Troubles::default();
+        Self { inner: Arc::new(Inner { journal, custody, engines, offerings, troubles, config }) }
+    }
+
+    /// Decides a command and records what follows; the answer means that it is durable.
+    pub async fn submit(&self, actor: Actor, command: impl Into<Command>) -> Result<Accepted, SubmitError> {
+        let command = command.into();
+        if actor != Actor::System && needs_room(&command) {
+            self.check_reserve()?;
+        }
+        let offerings = self.inner.offerings.clone();
+        let dedicated_ports = self.inner.config.dedicated_ports.clone();
+        let decide = move |view: &View, now: Timestamp| {
+            let context = Context {
+                now,
+                actor: actor.clone(),
+                offerings: offerings.clone(),
+                dedicated_ports: dedicated_ports.clone(),
+            };
+            command.decide(view, &context).map(|Decision { events, operation }| (events, operation))
+        };
+        match self.inner.journal.submit(decide).await {
+            Ok(committed) => Ok(Accepted { operation: committed.answer }),
+            Err(JournalError::Rejected(rejection)) => Err(SubmitError::Rejected(rejection)),
+            Err(error) => Err(SubmitError::Journal(error)),
+        }
+    }
+
+    /// Waits until an operation is finished, but no longer than this.
+    pub async fn wait_for(&self, id: &OperationId, at_most: Duration) -> Result<Arc<Operation>, WaitError> {
+        let deadline = Instant::now() + at_most;
+        let mut views = self.inner.journal.watch();
+        loop {
+            let finished = {
+                let view = views.borrow_and_update();
+                view.operation(id).filter(|operation| operation.is_finished()).cloned()
+            };
+            if let Some(operation) = finished {
+                return Ok(operation);
+            }
+            match tokio::time::timeout_at(deadline, views.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(WaitError::Stopping),
+                Err(_) => return Err(WaitError::StillInProgress),
+            }
+        }
+    }
+
+    /// The view of the newest durable event.
+    pub fn view(&self) -> Arc<View> {
+        self.inner.journal.view()
+    }
+
+    /// The journal, for reading and following.
+    pub fn journal(&self) -> &Journal {
+        &self.inner.journal
+    }
+
+    /// Custody, where the passwords are.
+    pub(crate) fn custody(&self) -> &Custody {
+        &self.inner.custody
+    }
+
+    /// The engine of a name, where this installation has it.
+    pub fn engine(&self, name: &EngineName) -> Option<&Arc<dyn Engine>> {
+        self.inner.engines.get(name)
+    }
+
+    /// What this installation can provide, and whether this machine has what each engine needs.
+    pub async fn offerings(&self) -> Vec<(Offering, Availability)> {
+        let mut offerings = Vec::new();
+        for engine in self.inner.engines.values() {
+            offerings.push((engine.offering().clone(), engine.availability().await));
+        }
+        offerings
+    }
+
+    /// Steps that do not succeed at present and are tried again, as sentences, by what they work on.
+    pub(crate) fn troubles(&self) -> &Troubles {
+        &self.inner.troubles
+    }
+
+    /// Why work on an instance does not get on at present, where it does not.
+    pub fn trouble_with(&self, instance: &mainstay_types::InstanceId) -> Option<String> {
+        self.inner.troubles.of_instance(instance)
+    }
+
+    /// Whether the stores of the control plane answer: `None` where they do, the reason where not.
+    pub async fn health(&self) -> [(&'static str, Option<String>); 2] {
+        let journal = self.inner.journal.health().await.err().map(|error| chain(&error));
+        let custody = self.inner.custody.health().await.err().map(|error| chain(&error));
+        [("journal", journal), ("custody", custody)]
+    }
+
+    /// Figures of every serving cluster; a cluster that does not give them in time is left out.
+    pub async fn figures(&self) -> Vec<(Arc<Cluster>, Vec<(&'static str, f64)>)> {
+        let view = self.view();
+        let of_cluster = |cluster: Arc<Cluster>| async move {
+            let engine = self.engine(&cluster.engine)?;
+            let figures = tokio::time::timeout(FIGURES_TIMEOUT, engine.figures(&spec(&cluster))).await.ok()?.ok()?;
+            Some((cluster, figures))
+        };
+        let all = futures::future::join_all(view.clusters().cloned().map(of_cluster)).await;
+        all.into_iter().flatten().collect()
+    }
+
+    /// Stops every engine process of the layer in order; the data stays. Answers what could not be stopped.
+    pub async fn stop_engines(&self) -> Vec<(Arc<Cluster>, mainstay_engine::EngineError)> {
+        let view = self.view();
+        let stop = |cluster: Arc<Cluster>| async move {
+            let engine = self.engine(&cluster.engine)?;
+            let error = engine.stop(&spec(&cluster)).await.err()?;
+            Some((cluster, error))
+        };
+        let all = futures::future::join_all(view.clusters().cloned().map(stop)).await;
+        all.into_iter().flatten().collect()
+    }
+
+    /// The sequence number of the newest durable event.
+    pub fn sequence(&self) -> Sequence {
+        self.view().sequence()
+    }
+
+    fn check_reserve(&self) -> Result<(), SubmitError> {
+        let Some(path) = &self.inner.config.data_dir else { return Ok(()) };
+        match free_bytes(path) {
+            Ok(free) if free < RESERVED_BYTES => Err(SubmitError::ReserveReached { path: path.clone(), free }),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot see how full the disk is");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The cluster as its engine is told of it.
+pub(crate) fn spec(cluster: &Cluster) -> ClusterSpec {
+    ClusterSpec {
+        name: cluster.name.clone(),
+        node: cluster.node.clone(),
+        plan: cluster.plan,
+        port: cluster.port,
+        parameters: cluster.parameters.clone(),
+        identity: cluster.identity.clone(),
+    }
+}
+
+/// An error and its causes, as one sentence.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Whether a command makes something that takes room; what takes away is always let through.
+fn needs_room(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::CreateInstance(_) | Command::CreateBinding(_) | Command::RotateBinding(_) | Command::CreateToken(_)
+    )
+}

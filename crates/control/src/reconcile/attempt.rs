@@ -1,0 +1,159 @@
+//! One step, carried out: the engine acts, and the outcome returns as a command.
+
+use std::sync::Arc;
+
+use mainstay_domain::command::{
+    ClusterRemoval, ClusterStart, Command, CredentialApplied, CredentialRefused, CredentialRemoved, InstanceFailure,
+    InstanceProvisioned, InstanceRemoved, Reconfigured, StartOutcome,
+};
+use mainstay_domain::event::Actor;
+use mainstay_domain::plan::Step;
+use mainstay_domain::view::{Cluster, Instance, View};
+use mainstay_engine::{CredentialSpec, Engine, EngineError, InstanceSpec, StartKind};
+use mainstay_types::{BindingId, Generation, InstanceId};
+
+use crate::control::{Control, SubmitError, spec};
+use crate::credentials::{credential_spec, secret_path};
+
+/// What a step is carried out with.
+#[derive(Clone)]
+pub(super) struct Attempt {
+    pub(super) control: Control,
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) cluster: Arc<Cluster>,
+    /// The view that the step was planned on.
+    pub(super) view: Arc<View>,
+    /// What the start of a cluster follows, when its process was seen to end.
+    pub(super) ended: Option<Ended>,
+}
+
+/// The end of a cluster's process, as it was seen.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) at: std::time::Instant,
+    pub(super) cause: String,
+}
+
+/// Why a step is to be tried again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttemptError {
+    #[error("the engine could not do it")]
+    Engine(#[source] EngineError),
+    #[error("the outcome could not be recorded")]
+    Submit(#[source] SubmitError),
+    #[error("the password could not be had")]
+    Custody(#[source] mainstay_custody::RecordError),
+}
+
+impl Attempt {
+    /// Carries the step out and records its outcome. Repeating it after any failure is harmless.
+    pub(super) async fn carry_out(&self, step: &Step) -> Result<(), AttemptError> {
+        let spec = spec(&self.cluster);
+        match step {
+            Step::Start { .. } => self.start().await,
+            Step::Reconfigure { changes } => {
+                self.engine.reconfigure(&spec).await.map_err(AttemptError::Engine)?;
+                let cluster = self.cluster.name.clone();
+                self.report(Reconfigured { cluster, changes: changes.clone() }).await
+            }
+            Step::Remove => {
+                self.engine.remove(&spec).await.map_err(AttemptError::Engine)?;
+                self.forget_passwords().await?;
+                self.report(ClusterRemoval { cluster: self.cluster.name.clone() }).await
+            }
+            Step::Provision { instance, repaired } => self.provision(instance, repaired.clone()).await,
+            Step::Deprovision { instance: id } => {
+                let Some(instance) = self.view.instance_by_id(id) else { return Ok(()) };
+                self.engine.deprovision(&spec, &instance_spec(instance)).await.map_err(AttemptError::Engine)?;
+                self.report(InstanceRemoved { instance: id.clone() }).await
+            }
+            Step::Bind { binding, generation, repaired, .. } => self.bind(binding, *generation, repaired.clone()).await,
+            Step::Unbind { binding, generation, .. } => self.unbind(binding, *generation).await,
+            Step::Report(command) => self.report(command.clone()).await,
+        }
+    }
+
+    async fn start(&self) -> Result<(), AttemptError> {
+        let started = self.engine.start(&spec(&self.cluster)).await.map_err(AttemptError::Engine)?;
+        let outcome = match (started.how, &self.ended) {
+            (StartKind::Adopted, _) => StartOutcome::Adopted,
+            (StartKind::Initialised, _) | (StartKind::Started, None) => StartOutcome::Started,
+            (StartKind::Started, Some(ended)) => StartOutcome::Restarted {
+                cause: ended.cause.clone(),
+                downtime_milliseconds: u64::try_from(ended.at.elapsed().as_millis()).unwrap_or(u64::MAX),
+            },
+        };
+        let cluster = self.cluster.name.clone();
+        self.report(ClusterStart { cluster, identity: started.identity, version: started.version, outcome }).await
+    }
+
+    async fn provision(&self, id: &InstanceId, repaired: Option<String>) -> Result<(), AttemptError> {
+        let Some(instance) = self.view.instance_by_id(id) else { return Ok(()) };
+        match self.engine.provision(&spec(&self.cluster), &instance_spec(instance)).await {
+            Ok(()) => self.report(InstanceProvisioned { instance: id.clone(), repaired }).await,
+            Err(error @ EngineError::Permanent { .. }) => {
+                self.report(InstanceFailure { instance: id.clone(), reason: error.to_string() }).await
+            }
+            Err(error) => Err(AttemptError::Engine(error)),
+        }
+    }
+
+    async fn bind(
+        &self,
+        binding: &BindingId,
+        generation: Generation,
+        repaired: Option<String>,
+    ) -> Result<(), AttemptError> {
+        let Some((instance, credential)) = self.credential(binding, generation) else { return Ok(()) };
+        let password = self.control.custody().generate(&secret_path(binding, generation)).await;
+        let password = password.map_err(AttemptError::Custody)?;
+        let spec = spec(&self.cluster);
+        match self.engine.bind(&spec, &instance_spec(&instance), &credential, &password).await {
+            Ok(()) => {
+                let valid_until = credential.valid_until;
+                self.report(CredentialApplied { binding: binding.clone(), generation, valid_until, repaired }).await
+            }
+            Err(error @ EngineError::Permanent { .. }) => {
+                let reason = error.to_string();
+                self.report(CredentialRefused { binding: binding.clone(), generation, reason }).await
+            }
+            Err(error) => Err(AttemptError::Engine(error)),
+        }
+    }
+
+    async fn unbind(&self, binding: &BindingId, generation: Generation) -> Result<(), AttemptError> {
+        let Some((_, credential)) = self.credential(binding, generation) else { return Ok(()) };
+        self.engine.unbind(&spec(&self.cluster), &credential).await.map_err(AttemptError::Engine)?;
+        // The password goes before the record of its end: after a crash in between, the step is simply repeated.
+        self.control.custody().delete(&secret_path(binding, generation)).await.map_err(AttemptError::Custody)?;
+        self.report(CredentialRemoved { binding: binding.clone(), generation }).await
+    }
+
+    /// Removes the passwords of everything that was on a removed cluster.
+    async fn forget_passwords(&self) -> Result<(), AttemptError> {
+        for instance in self.view.instances_on(&self.cluster.name) {
+            for binding in self.view.bindings_of(instance) {
+                for credential in &binding.credentials {
+                    let path = secret_path(&binding.id, credential.generation);
+                    self.control.custody().delete(&path).await.map_err(AttemptError::Custody)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn report(&self, command: impl Into<Command>) -> Result<(), AttemptError> {
+        self.control.submit(Actor::System, command).await.map(drop).map_err(AttemptError::Submit)
+    }
+
+    fn credential(&self, binding: &BindingId, generation: Generation) -> Option<(Arc<Instance>, CredentialSpec)> {
+        let binding = self.view.binding(binding)?;
+        let instance = self.view.instance_by_id(&binding.instance_id)?;
+        Some((instance.clone(), credential_spec(binding, binding.credential(generation)?)))
+    }
+}
+
+/// An instance as its engine is told of it.
+pub(super) fn instance_spec(instance: &Instance) -> InstanceSpec {
+    InstanceSpec { id: instance.id.clone(), parameters: instance.parameters.clone() }
+}

@@ -1,0 +1,364 @@
+//! The worker of one cluster.
+//!
+//! It owns what was last seen of the cluster and which steps are in progress. Everything else it reads off the view
+//! each time round, so that a worker that starts after a crash goes on where the last one was.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mainstay_domain::command::{ClusterDegradation, ClusterFailure};
+use mainstay_domain::event::Actor;
+use mainstay_domain::plan::{Plan, Step, Target, plan};
+use mainstay_domain::view::{Cluster, ClusterState, InstanceState, View};
+use mainstay_engine::supervise::{CrashHistory, Decision, RestartPolicy};
+use mainstay_engine::{Engine, EngineError};
+use mainstay_types::{ClusterName, Health, InstanceId, Observation, Timestamp};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use super::attempt::{Attempt, AttemptError, Ended, instance_spec};
+use super::pacing::{Key, Pacing};
+use crate::control::{Control, chain, spec};
+use crate::credentials::credential_spec;
+
+/// How often a cluster is looked at when nothing else gives cause to. What another hand has changed is seen, and
+/// mended, within this time.
+const OBSERVE_EVERY: Duration = Duration::from_secs(5);
+/// How long a look may take before the cluster counts as unresponsive.
+const OBSERVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Steps in progress at the same time on one cluster: enough to fill an engine's group commit, too few to starve its
+/// consumers of connections.
+const STEPS_AT_ONCE: usize = 8;
+/// The longest the worker sleeps, should time itself be set back.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+pub(super) struct Worker {
+    control: Control,
+    engine: Arc<dyn Engine>,
+    name: ClusterName,
+    stop: watch::Receiver<bool>,
+
+    observation: Option<Observation>,
+    next_look: Instant,
+    looking: bool,
+    /// Instances that were worked on since the look in progress began: what it says of them may be out of date.
+    touched: HashSet<InstanceId>,
+    ended: Option<Ended>,
+    history: CrashHistory,
+    pacing: Pacing,
+    busy: HashSet<Target>,
+    running: JoinSet<Done>,
+    /// Resolves when the cluster's process ends; armed while it is known to run.
+    end: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
+}
+
+/// Something that ran beside the loop has come to its end.
+#[expect(clippy::large_enum_variant, reason = "there are a handful of them at a time")]
+enum Done {
+    Looked(Observation),
+    Stepped(Step, Result<(), AttemptError>),
+    Reported,
+}
+
+impl Worker {
+    pub(super) fn new(
+        control: Control,
+        engine: Arc<dyn Engine>,
+        name: ClusterName,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            control,
+            engine,
+            name,
+            stop,
+            observation: None,
+            next_look: Instant::now(),
+            looking: false,
+            touched: HashSet::new(),
+            ended: None,
+            history: CrashHistory::new(RestartPolicy::default()),
+            pacing: Pacing::default(),
+            busy: HashSet::new(),
+            running: JoinSet::new(),
+            end: None,
+        }
+    }
+
+    /// Works until the cluster is gone or the control plane stops; then finishes the steps in progress.
+    pub(super) async fn run(mut self) {
+        let mut views = self.control.journal().watch();
+        while !*self.stop.borrow_and_update() {
+            let view = views.borrow_and_update().clone();
+            let Some(cluster) = view.cluster(&self.name).cloned() else { break };
+            self.look_if_due(&view, &cluster);
+            let wake = self.act(&view, &cluster);
+            tokio::select! {
+                changed = views.changed() => if changed.is_err() { break },
+                changed = self.stop.changed() => if changed.is_err() { break },
+                Some(done) = self.running.join_next() => self.finish(done),
+                cause = ended(&mut self.end) => self.process_ended(cause),
+                () = tokio::time::sleep(wake) => {}
+            }
+        }
+        while let Some(done) = self.running.join_next().await {
+            self.finish(done);
+        }
+    }
+
+    fn look_if_due(&mut self, view: &Arc<View>, cluster: &Arc<Cluster>) {
+        let due = Instant::now() >= self.next_look;
+        if !due || self.looking || self.busy.contains(&Target::Cluster) || cluster.state == ClusterState::Retired {
+            return;
+        }
+        self.looking = true;
+        self.touched.clear();
+        let (engine, view, cluster) = (self.engine.clone(), view.clone(), cluster.clone());
+        self.running.spawn(async move { Done::Looked(look(&*engine, &view, &cluster).await) });
+    }
+
+    /// Begins every step that is called for and may begin now; answers how long nothing more will be due.
+    fn act(&mut self, view: &Arc<View>, cluster: &Arc<Cluster>) -> Duration {
+        let now = Timestamp::now();
+        let Plan { steps, next_due } = plan(view, &self.name, self.observation.as_ref(), now);
+        let mut wake = LONGEST_SLEEP;
+        if !self.looking {
+            wake = wake.min(self.next_look.saturating_duration_since(Instant::now()));
+        }
+        if let Some(due) = next_due {
+            wake = wake.min(until(due, now));
+        }
+        for step in steps {
+            let target = step.target();
+            let exclusive = target == Target::Cluster;
+            let crowded = self.busy.len() >= STEPS_AT_ONCE || (exclusive && (self.looking || !self.busy.is_empty()));
+            if self.busy.contains(&Target::Cluster) || crowded {
+                break;
+            }
+            if self.busy.contains(&target) {
+                continue;
+            }
+            match self.may_begin(&step, now) {
+                Ok(()) => self.begin(step, view, cluster),
+                Err(not_before) => wake = wake.min(until(not_before, now)),
+            }
+            if exclusive {
+                break;
+            }
+        }
+        wake
+    }
+
+    /// Whether a step may begin now, and if not, when.
+    fn may_begin(&mut self, step: &Step, now: Timestamp) -> Result<(), Timestamp> {
+        if let Step::Start { .. } = step {
+            return match self.history.decide(now) {
+                Decision::Start => Ok(()),
+                Decision::Wait { until } => Err(until),
+                Decision::GiveUp { retry_at, .. } => Err(retry_at),
+            };
+        }
+        match self.pacing.wait_until(&Key::of(step), now) {
+            None => Ok(()),
+            Some(not_before) => Err(not_before),
+        }
+    }
+
+    fn begin(&mut self, step: Step, view: &Arc<View>, cluster: &Arc<Cluster>) {
+        let target = step.target();
+        if let Target::Instance(instance) = &target {
+            self.touched.insert(instance.clone());
+        }
+        if target == Target::Cluster {
+            self.end = None;
+        }
+        self.busy.insert(target);
+        let attempt = Attempt {
+            control: self.control.clone(),
+            engine: self.engine.clone(),
+            cluster: cluster.clone(),
+            view: view.clone(),
+            ended: self.ended.clone(),
+        };
+        let span = tracing::info_span!("step", cluster = %self.name, node = %cluster.node, step = step.name());
+        let carry_out = async move {
+            let outcome = attempt.carry_out(&step).await;
+            Done::Stepped(step, outcome)
+        };
+        self.running.spawn(carry_out.instrument(span));
+    }
+
+    fn finish(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
+            Ok(Done::Looked(observation)) => self.looked(observation),
+            Ok(Done::Stepped(step, outcome)) => self.stepped(step, outcome),
+            Ok(Done::Reported) => {}
+            Err(error) => {
+                // A step that panicked leaves its target marked as busy; whatever it was, it must not block the cluster.
+                tracing::error!(cluster = %self.name, %error, "a step ended badly");
+                self.busy.clear();
+                self.looking = false;
+                self.next_look = Instant::now() + OBSERVE_EVERY;
+            }
+        }
+    }
+
+    fn looked(&mut self, mut observation: Observation) {
+        self.looking = false;
+        self.next_look = Instant::now() + OBSERVE_EVERY;
+        let view = self.control.view();
+        let touched = |instance: &InstanceId| self.touched.contains(instance);
+        observation.instances.retain(|instance, _| !touched(instance));
+        observation
+            .credentials
+            .retain(|(binding, _), _| view.binding(binding).is_some_and(|binding| !touched(&binding.instance_id)));
+        match &observation.health {
+            Health::Down { cause } => {
+                self.end = None;
+                tracing::debug!(cluster = %self.name, cause, "the cluster is down");
+            }
+            Health::Serving | Health::Unresponsive { .. } if self.end.is_none() => self.watch_for_end(&view),
+            Health::Serving | Health::Unresponsive { .. } => {}
+        }
+        self.observation = Some(observation);
+    }
+
+    fn watch_for_end(&mut self, view: &View) {
+        let Some(cluster) = view.cluster(&self.name) else { return };
+        let (engine, spec) = (self.engine.clone(), spec(cluster));
+        self.end = Some(Box::pin(async move { engine.ended(&spec).await }));
+    }
+
+    fn process_ended(&mut self, cause: String) {
+        self.end = None;
+        tracing::warn!(cluster = %self.name, cause, "the engine's process ended");
+        self.history.record(Timestamp::now(), cause.clone());
+        self.ended.get_or_insert(Ended { at: Instant::now(), cause: cause.clone() });
+        self.observation = Some(Observation::without_service(Health::Down { cause }));
+    }
+
+    fn stepped(&mut self, step: Step, outcome: Result<(), AttemptError>) {
+        let target = step.target();
+        self.busy.remove(&target);
+        match &outcome {
+            Ok(()) => self.pacing.succeeded(&Key::of(&step)),
+            Err(error) => self.step_failed(&step, error),
+        }
+        match target {
+            Target::Cluster => {
+                // Whatever came of it, only a new look tells how the cluster is now.
+                self.next_look = Instant::now();
+                if outcome.is_ok() {
+                    self.observation = None;
+                    self.ended = None;
+                }
+            }
+            Target::Instance(instance) => {
+                if outcome.is_ok() {
+                    self.control.troubles().clear(&instance);
+                    self.forget_seen(&instance);
+                }
+            }
+            Target::Journal => {}
+        }
+    }
+
+    /// What was seen of an instance before a step on it is out of date after the step.
+    fn forget_seen(&mut self, instance: &InstanceId) {
+        let view = self.control.view();
+        if let Some(observation) = &mut self.observation {
+            observation.instances.remove(instance);
+            observation
+                .credentials
+                .retain(|(binding, _), _| view.binding(binding).is_some_and(|b| b.instance_id != *instance));
+        }
+    }
+
+    fn step_failed(&mut self, step: &Step, error: &AttemptError) {
+        let now = Timestamp::now();
+        let reason = chain(error);
+        tracing::warn!(cluster = %self.name, step = step.name(), reason, "a step failed and will be tried again");
+        if let Target::Instance(instance) = step.target() {
+            self.control.troubles().set(&instance, reason);
+            self.pacing.failed(Key::of(step), now);
+            return;
+        }
+        let Step::Start { .. } = step else {
+            self.pacing.failed(Key::of(step), now);
+            return;
+        };
+        let AttemptError::Engine(error) = error else {
+            // It serves; only the record of it is missing, which the next look leads to again.
+            self.history.record(now, reason);
+            return;
+        };
+        let permanent = matches!(error, EngineError::Permanent { .. });
+        let reason = chain(error);
+        self.history.record(now, reason.clone());
+        match self.history.decide(now) {
+            _ if permanent => self.report_failure(reason),
+            Decision::GiveUp { reason, .. } => self.report_failure(reason),
+            Decision::Start | Decision::Wait { .. } => self.report_degradation(reason),
+        }
+    }
+
+    fn report_failure(&mut self, reason: String) {
+        self.report(ClusterFailure { cluster: self.name.clone(), reason });
+    }
+
+    fn report_degradation(&mut self, reason: String) {
+        self.report(ClusterDegradation { cluster: self.name.clone(), reason });
+    }
+
+    /// Records what became of the cluster, beside the loop. When the journal can not take it now, the next failure
+    /// reports it again.
+    fn report(&mut self, command: impl Into<mainstay_domain::command::Command>) {
+        let (control, command) = (self.control.clone(), command.into());
+        let name = self.name.clone();
+        self.running.spawn(async move {
+            if let Err(error) = control.submit(Actor::System, command).await {
+                tracing::warn!(cluster = %name, reason = chain(&error), "the state of a cluster could not be recorded");
+            }
+            Done::Reported
+        });
+    }
+}
+
+/// Looks at a cluster and at all that should be on it.
+async fn look(engine: &dyn Engine, view: &View, cluster: &Cluster) -> Observation {
+    let ready = || view.instances_on(&cluster.name).filter(|instance| instance.state == InstanceState::Ready);
+    let instances: Vec<_> = ready().map(|instance| instance_spec(instance)).collect();
+    let credentials: Vec<_> = ready()
+        .flat_map(|instance| view.bindings_of(instance))
+        .filter(|binding| binding.is_live())
+        .flat_map(|binding| binding.credentials.iter().map(move |credential| (binding, credential)))
+        .filter(|(binding, credential)| credential.applied == Some(binding.valid_until(credential)))
+        .map(|(binding, credential)| credential_spec(binding, credential))
+        .collect();
+    let spec = spec(cluster);
+    let look = engine.observe(&spec, &instances, &credentials);
+    match tokio::time::timeout(OBSERVE_TIMEOUT, look).await {
+        Ok(Ok(observation)) => observation,
+        Ok(Err(error)) => Observation::without_service(Health::Unresponsive { reason: chain(&error) }),
+        Err(_) => Observation::without_service(Health::Unresponsive {
+            reason: format!("it did not answer within {} s", OBSERVE_TIMEOUT.as_secs()),
+        }),
+    }
+}
+
+/// Resolves when the awaited process ends; never while none is awaited.
+async fn ended(end: &mut Option<Pin<Box<dyn Future<Output = String> + Send>>>) -> String {
+    match end {
+        Some(end) => end.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long until a moment; nothing once it has passed.
+fn until(moment: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_secs_f64(moment.seconds_since(now))
+}

@@ -1,0 +1,96 @@
+//! Who calls, and for which tenant.
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use mainstay_control::TokenRefused;
+use mainstay_domain::event::Actor;
+use mainstay_types::{Role, TenantName, TenantScope};
+use secrecy::SecretString;
+
+use crate::api::Api;
+use crate::problem::{Code, Problem};
+
+/// The header that names a tenant, for tokens that may act in every one.
+pub(crate) const TENANT_HEADER: &str = "mainstay-tenant";
+
+/// Whoever bears the token of a request, acting in one tenant.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) actor: Actor,
+    pub(crate) role: Role,
+    /// Where the token may act.
+    pub(crate) scope: TenantScope,
+    /// Where this request acts.
+    pub(crate) tenant: TenantName,
+}
+
+impl Caller {
+    /// Refuses a caller whose role is less than this one.
+    pub(crate) fn require(&self, role: Role) -> Result<(), Problem> {
+        if self.role >= role {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::RoleInsufficient,
+            format!("this needs the role {role}, and the token's is {}", self.role),
+        )
+        .remedy(format!("use a token with the role {role}: mainstay token create --role {role}")))
+    }
+
+    /// Refuses a caller who may not see what belongs to every tenant.
+    pub(crate) fn require_all_tenants(&self) -> Result<(), Problem> {
+        if self.scope == TenantScope::Any {
+            return Ok(());
+        }
+        Err(Problem::new(Code::TenantForbidden, "this shows every tenant, and the token is for one")
+            .remedy("use a token whose tenant is *"))
+    }
+}
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let bearer = api.control.authenticate(&token(parts)?).map_err(refused)?;
+        let tenant = tenant(parts, &bearer.tenant)?;
+        tracing::Span::current().record("tenant", tracing::field::display(&tenant));
+        Ok(Self { actor: Actor::Token(bearer.id), role: bearer.role, scope: bearer.tenant, tenant })
+    }
+}
+
+fn token(parts: &Parts) -> Result<SecretString, Problem> {
+    let missing = || {
+        Problem::new(Code::TokenMissing, "the request has no Authorization header with a bearer token")
+            .remedy("send 'Authorization: Bearer TOKEN'; `mainstay up` wrote one to admin.token in its data directory")
+    };
+    let value = parts.headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
+    let text = value.to_str().map_err(|_| missing())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(missing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(missing());
+    }
+    Ok(SecretString::from(token.trim()))
+}
+
+fn refused(error: TokenRefused) -> Problem {
+    let code = match error {
+        TokenRefused::Unknown => Code::TokenRefused,
+        TokenRefused::Expired => Code::TokenExpired,
+    };
+    Problem::new(code, error.to_string()).remedy("ask an admin for a new one: mainstay token create")
+}
+
+/// The tenant of the request: the one it names, if the token may act there.
+fn tenant(parts: &Parts, scope: &TenantScope) -> Result<TenantName, Problem> {
+    let named = match parts.headers.get(TENANT_HEADER) {
+        None => return Ok(scope.tenant().cloned().unwrap_or_else(TenantName::default_tenant)),
+        Some(value) => value.to_str().unwrap_or("\u{fffd}").parse::<TenantName>(),
+    };
+    let named = named.map_err(|error| Problem::new(Code::HeaderInvalid, error.to_string()).field(TENANT_HEADER))?;
+    if scope.covers(&named) {
+        return Ok(named);
+    }
+    Err(Problem::new(Code::TenantForbidden, format!("the token is not for tenant {named}"))
+        .remedy("leave the tenant out, or use a token of that tenant"))
+}

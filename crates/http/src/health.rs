@@ -1,0 +1,63 @@
+//! Whether the layer lives, and whether it can be used: the truth about each thing it depends on.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use mainstay_domain::view::ClusterState;
+use mainstay_types::Plan;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::{Api, ApiState};
+
+/// Something that the layer can not do its work without.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Dependency {
+    name: String,
+    pub(crate) ready: bool,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Readiness {
+    ready: bool,
+    dependencies: Vec<Dependency>,
+}
+
+pub(crate) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz))
+}
+
+/// Whether the control plane's process answers. Needs no token.
+#[utoipa::path(get, path = "/livez", security(()), responses((status = 200, body = String)))]
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the layer can be used: its stores and its shared clusters, one by one. Needs no token, and names nothing
+/// that belongs to a tenant.
+#[utoipa::path(get, path = "/readyz", security(()), responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
+async fn readyz(State(api): ApiState) -> (StatusCode, Json<Readiness>) {
+    let dependencies = dependencies(&api).await;
+    let ready = dependencies.iter().all(|dependency| dependency.ready);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, dependencies }))
+}
+
+/// What the layer depends on: its stores, and the clusters that everybody shares. How a dedicated cluster is, its
+/// owner sees in the instance.
+pub(crate) async fn dependencies(api: &Api) -> Vec<Dependency> {
+    let stores = api.control.health().await.into_iter();
+    let stores = stores.map(|(name, detail)| Dependency { name: name.to_owned(), ready: detail.is_none(), detail });
+    let view = api.control.view();
+    let shared = view.clusters().filter(|cluster| cluster.plan == Plan::Shared).map(|cluster| {
+        let ready = cluster.state == ClusterState::Ready;
+        let detail = (!ready).then(|| cluster.reason.clone().unwrap_or_else(|| format!("it is {}", cluster.state)));
+        Dependency { name: cluster.name.to_string(), ready, detail }
+    });
+    stores.chain(shared).collect()
+}

@@ -1,0 +1,237 @@
+//! Instances: what consumers own.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use mainstay_control::{busy_ports, draw_id};
+use mainstay_domain::command::{CreateInstance, DeleteInstance, Rejection, Request};
+use mainstay_domain::view::{Instance, View};
+use mainstay_types::{
+    ContractRef, EngineName, EnvironmentName, InstanceId, InstanceName, OperationId, Parameters, Plan, Role,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::operations::{OperationBody, answer};
+use super::page::Page;
+use super::submit_drawn;
+use crate::api::{Api, ApiState};
+use crate::caller::Caller;
+use crate::input::{Body, Key, PageParams, Params, Seconds, WaitParams};
+use crate::problem::Problem;
+
+/// What a consumer asks for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewInstance)]
+struct NewInstance {
+    /// A DNS label, unique within the tenant.
+    #[schema(value_type = String)]
+    name: InstanceName,
+    /// For example `postgresql/v1`.
+    #[schema(value_type = String)]
+    contract: ContractRef,
+    /// The offering's first plan where none is named.
+    #[schema(value_type = Option<String>)]
+    plan: Option<Plan>,
+    /// The contract's first engine where none is named.
+    #[schema(value_type = Option<String>)]
+    engine: Option<EngineName>,
+    /// `default` where none is named.
+    #[schema(value_type = Option<String>)]
+    environment: Option<EnvironmentName>,
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    parameters: Parameters,
+}
+
+/// What a consumer owns.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Instance)]
+pub(super) struct InstanceBody {
+    id: String,
+    name: String,
+    tenant: String,
+    environment: String,
+    contract: String,
+    plan: String,
+    engine: String,
+    cluster: String,
+    /// `requested`, `provisioning`, `ready`, `degraded`, `failed` or `deleting`.
+    state: String,
+    /// Why it is in this state, where that needs saying.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    endpoint: Option<EndpointBody>,
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    parameters: Parameters,
+    recovery: RecoveryBody,
+    /// How many bindings give access to it.
+    bindings: usize,
+    created_at: String,
+}
+
+/// Where clients connect to.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Endpoint)]
+pub(super) struct EndpointBody {
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+/// What is known of an instance's recovery.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Recovery)]
+struct RecoveryBody {
+    /// `unprotected`, `unproven`, `proven`, `overdue` or `failed`.
+    state: &'static str,
+    latest_recovery_point: Option<String>,
+    proven_at: Option<String>,
+    rto_seconds: Option<f64>,
+    rpo_seconds: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListParams {
+    /// Only instances of this contract.
+    #[param(value_type = Option<String>)]
+    contract: Option<ContractRef>,
+    /// Only instances of this environment.
+    #[param(value_type = Option<String>)]
+    environment: Option<EnvironmentName>,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeleteParams {
+    #[serde(default)]
+    force: bool,
+    wait: Option<Seconds>,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, delete))
+}
+
+/// The tenant's instances, by name.
+#[utoipa::path(get, path = "/instances", params(ListParams), responses((status = 200, body = Page<InstanceBody>), (status = "default", body = Problem)))]
+async fn list(State(api): ApiState, caller: Caller, Params(params): Params<ListParams>) -> Json<Page<InstanceBody>> {
+    let view = api.control.view();
+    let wanted = |instance: &&std::sync::Arc<Instance>| {
+        params.contract.as_ref().is_none_or(|contract| *contract == instance.contract)
+            && params.environment.as_ref().is_none_or(|environment| *environment == instance.environment)
+    };
+    let items = view.instances_of(&caller.tenant).filter(wanted);
+    let page_params = PageParams { limit: params.limit, after: params.after.clone() };
+    let page = Page::of(items, &page_params, |instance| instance.name.to_string());
+    Json(Page { items: page.items.into_iter().map(|i| body(&api, &view, i)).collect(), next: page.next })
+}
+
+/// Asks for an instance.
+#[utoipa::path(post, path = "/instances", params(("wait" = Option<String>, Query, description = "how long to wait for its end, for example 30s")), request_body = NewInstance,
+    responses((status = 202, body = OperationBody), (status = 200, body = OperationBody, description = "with wait: it is finished"), (status = "default", body = Problem)))]
+async fn create(
+    State(api): ApiState,
+    caller: Caller,
+    Params(wait): Params<WaitParams>,
+    body: Body<NewInstance>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let wanted = body.value;
+    // Only a cluster of its own needs a port, and asking the machine costs more than everything else here.
+    let busy_ports = if wanted.plan == Some(Plan::Dedicated) { busy_ports() } else { Default::default() };
+    let accepted = submit_drawn(|| {
+        let command = CreateInstance {
+            request: Request { operation: OperationId::from_random(draw_id()), idempotency: body.idempotency.clone() },
+            tenant: caller.tenant.clone(),
+            name: wanted.name.clone(),
+            contract: wanted.contract.clone(),
+            plan: wanted.plan,
+            engine: wanted.engine.clone(),
+            environment: wanted.environment.clone(),
+            parameters: wanted.parameters.clone(),
+            id: InstanceId::from_random(draw_id()),
+            busy_ports: busy_ports.clone(),
+        };
+        api.control.submit(caller.actor.clone(), command)
+    })
+    .await?;
+    answer(&api, accepted, wait.duration()).await
+}
+
+/// One instance.
+#[utoipa::path(get, path = "/instances/{name}", params(("name" = String, Path)), responses((status = 200, body = InstanceBody), (status = "default", body = Problem)))]
+async fn get(State(api): ApiState, caller: Caller, Path(name): Path<String>) -> Result<Json<InstanceBody>, Problem> {
+    let view = api.control.view();
+    let name = instance_name(&name)?;
+    let instance = view.instance(&caller.tenant, &name).ok_or(Rejection::InstanceNotFound { name })?;
+    Ok(Json(self::body(&api, &view, instance)))
+}
+
+/// Deletes an instance with all its data.
+#[utoipa::path(delete, path = "/instances/{name}", params(("name" = String, Path), ("force" = Option<bool>, Query, description = "revoke its live bindings too"), ("wait" = Option<String>, Query)),
+    responses((status = 202, body = OperationBody), (status = 200, body = OperationBody, description = "with wait: it is finished"), (status = "default", body = Problem)))]
+async fn delete(
+    State(api): ApiState,
+    caller: Caller,
+    Path(name): Path<String>,
+    Params(params): Params<DeleteParams>,
+    Key(idempotency): Key,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let name = instance_name(&name)?;
+    let accepted = submit_drawn(|| {
+        let operation = OperationId::from_random(draw_id());
+        let request = Request { operation, idempotency: idempotency.clone() };
+        let (tenant, name) = (caller.tenant.clone(), name.clone());
+        api.control.submit(caller.actor.clone(), DeleteInstance { request, tenant, name, force: params.force })
+    })
+    .await?;
+    let wait = WaitParams { wait: params.wait };
+    answer(&api, accepted, wait.duration()).await
+}
+
+/// The name of an instance in a path. What is no name can not be one of an instance either.
+pub(super) fn instance_name(text: &str) -> Result<InstanceName, Problem> {
+    text.parse().map_err(|error: mainstay_types::InvalidText| {
+        Problem::new(crate::problem::Code::FieldInvalid, error.to_string())
+            .field("name")
+            .remedy("correct the name in the path")
+    })
+}
+
+fn body(api: &Api, view: &View, instance: &Instance) -> InstanceBody {
+    let cluster = view.cluster(&instance.cluster);
+    let (state, reason) = instance.visible_state(cluster.map(|cluster| &**cluster));
+    let reason = reason.map(str::to_owned).or_else(|| api.control.trouble_with(&instance.id));
+    let host = api.control.engine(&instance.engine).map(|engine| engine.host().to_string());
+    InstanceBody {
+        id: instance.id.to_string(),
+        name: instance.name.to_string(),
+        tenant: instance.tenant.to_string(),
+        environment: instance.environment.to_string(),
+        contract: instance.contract.to_string(),
+        plan: instance.plan.to_string(),
+        engine: instance.engine.to_string(),
+        cluster: instance.cluster.to_string(),
+        state: state.to_string(),
+        reason,
+        endpoint: host.zip(cluster).map(|(host, cluster)| EndpointBody { host, port: cluster.port }),
+        parameters: instance.parameters.clone(),
+        recovery: RecoveryBody {
+            state: "unprotected",
+            latest_recovery_point: None,
+            proven_at: None,
+            rto_seconds: None,
+            rpo_seconds: None,
+        },
+        bindings: view.bindings_of(instance).filter(|binding| binding.is_live()).count(),
+        created_at: instance.created_at.to_string(),
+    }
+}

@@ -1,0 +1,81 @@
+//! What this installation can provide.
+
+use axum::Json;
+use axum::extract::State;
+use mainstay_engine::Availability;
+use mainstay_types::{Offering, ParameterKind};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::page::Page;
+use crate::api::{Api, ApiState};
+use crate::caller::Caller;
+use crate::problem::Problem;
+
+/// A contract as one engine can provide it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Offering)]
+struct OfferingBody {
+    contract: String,
+    engine: String,
+    /// The version installed on this machine; null where there is none.
+    version: Option<String>,
+    /// Whether this machine has what the engine needs.
+    available: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+    /// The plans, the default one first.
+    plans: Vec<String>,
+    parameters: Vec<ParameterBody>,
+}
+
+/// A parameter that an instance can be given.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Parameter)]
+struct ParameterBody {
+    name: &'static str,
+    description: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    min: i64,
+    max: i64,
+    /// The plans that know it.
+    plans: Vec<String>,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// What can be asked for here.
+#[utoipa::path(get, path = "/offerings", responses((status = 200, body = Page<OfferingBody>), (status = "default", body = Problem)))]
+async fn list(State(api): ApiState, _: Caller) -> Json<Page<OfferingBody>> {
+    let items = api.control.offerings().await.into_iter().map(|(offering, found)| body(&offering, found)).collect();
+    Json(Page { items, next: None })
+}
+
+fn body(offering: &Offering, availability: Availability) -> OfferingBody {
+    let (version, reason, remedy) = match availability {
+        Availability::Installed { version } => (Some(version), None, None),
+        Availability::Missing { reason, remedy } => (None, Some(reason), Some(remedy)),
+    };
+    let parameters = offering.parameters.iter().map(|spec| {
+        let ParameterKind::Integer { min, max } = spec.kind;
+        let plans = spec.plans.iter().map(ToString::to_string).collect();
+        ParameterBody { name: spec.name, description: spec.description, kind: "integer", min, max, plans }
+    });
+    OfferingBody {
+        contract: offering.contract.to_string(),
+        engine: offering.engine.to_string(),
+        available: version.is_some(),
+        version,
+        reason,
+        remedy,
+        plans: offering.plans.iter().map(ToString::to_string).collect(),
+        parameters: parameters.collect(),
+    }
+}

@@ -1,0 +1,60 @@
+//! The state of the layer in one answer.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use mainstay_types::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::{Api, ApiState};
+use crate::caller::Caller;
+use crate::health::{Dependency, dependencies};
+use crate::problem::Problem;
+
+/// The state of the layer, as one tenant may see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Status)]
+struct StatusBody {
+    version: &'static str,
+    ready: bool,
+    dependencies: Vec<Dependency>,
+    journal: JournalBody,
+    /// How many of the tenant's instances are in each state.
+    instances: BTreeMap<String, usize>,
+    data_as_of: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JournalStatus)]
+struct JournalBody {
+    /// The sequence number of the newest event.
+    sequence: u64,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(status))
+}
+
+/// The state of the layer.
+#[utoipa::path(get, path = "/status", responses((status = 200, body = StatusBody), (status = "default", body = Problem)))]
+async fn status(State(api): ApiState, caller: Caller) -> Json<StatusBody> {
+    let dependencies = dependencies(&api).await;
+    let view = api.control.view();
+    let mut instances = BTreeMap::new();
+    for instance in view.instances_of(&caller.tenant) {
+        let (state, _) = instance.visible_state(view.cluster(&instance.cluster).map(|cluster| &**cluster));
+        *instances.entry(state.to_string()).or_default() += 1;
+    }
+    Json(StatusBody {
+        version: api.version,
+        ready: dependencies.iter().all(|dependency| dependency.ready),
+        dependencies,
+        journal: JournalBody { sequence: view.sequence() },
+        instances,
+        data_as_of: Timestamp::now().to_string(),
+    })
+}
