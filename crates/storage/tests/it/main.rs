@@ -1,5 +1,7 @@
 //! The three drivers under one suite, and what only one of them can meet.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail as the test itself does")]
+
 mod filesystem;
 mod postgres;
 
