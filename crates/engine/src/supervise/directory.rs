@@ -21,6 +21,7 @@ use mainstay_types::ClusterName;
 use rustix::fs::{FlockOperation, flock};
 
 use super::user::EngineUser;
+use crate::EngineError;
 
 /// The length of `sun_path` in `sockaddr_un` less its terminating zero (unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
@@ -41,22 +42,27 @@ pub enum DirectoryError {
         #[source]
         source: io::Error,
     },
-    #[error(
-        "the socket {} would have a path of {length} bytes and the system allows {SOCKET_PATH_LIMIT}; choose a \
-         data directory with a shorter path",
-        path.display()
-    )]
+    #[error("the socket {} would have a path of {length} bytes, and the system allows {SOCKET_PATH_LIMIT}", path.display())]
     SocketPathTooLong { path: PathBuf, length: usize },
-    #[error(
-        "the user {user} that engines run as cannot pass through {}; allow it with: chmod o+x {}",
-        path.display(), path.display()
-    )]
+    #[error("the user {user} that engines run as cannot pass through {}", path.display())]
     NotTraversable { path: PathBuf, user: String },
-    #[error(
-        "{} is held by another control plane; stop that one first, two must not supervise one cluster",
-        path.display()
-    )]
+    #[error("{} is held by another control plane, and two must not supervise one cluster", path.display())]
     Locked { path: PathBuf },
+}
+
+impl From<DirectoryError> for EngineError {
+    fn from(error: DirectoryError) -> Self {
+        let remedy = match &error {
+            // A disk may be full for a while.
+            DirectoryError::Io { .. } => {
+                return EngineError::transient_from("the cluster's directory can not be used", error);
+            }
+            DirectoryError::SocketPathTooLong { .. } => "choose a data directory with a shorter path".to_owned(),
+            DirectoryError::NotTraversable { path, .. } => format!("allow it with: chmod o+x {}", path.display()),
+            DirectoryError::Locked { .. } => "stop the other one first".to_owned(),
+        };
+        EngineError::permanent(error.to_string(), remedy)
+    }
 }
 
 /// Held while this control plane supervises a cluster; released when it is dropped or the process ends.

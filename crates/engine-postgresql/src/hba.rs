@@ -1,0 +1,60 @@
+//! Who may connect, and how: `pg_hba.conf` and `pg_ident.conf`. Pure.
+
+use std::fmt::Write;
+
+use crate::config::ClientNetwork;
+use crate::names::ADMIN_ROLE;
+
+/// The map from users of the machine to the superuser.
+const MAP: &str = "mainstay";
+
+/// `pg_hba.conf`: the first line that fits a connection decides it.
+pub(crate) fn access(networks: &[ClientNetwork]) -> String {
+    let mut text = format!(
+        "# Written by Mainstay. What is changed here is changed back.\n\
+         local all         {ADMIN_ROLE} peer map={MAP}\n\
+         local all         all      reject\n\
+         local replication all      reject\n\
+         host  all         {ADMIN_ROLE} all reject\n\
+         host  replication all      all reject\n"
+    );
+    for network in networks {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "host  all         all      {network} scram-sha-256");
+    }
+    text
+}
+
+/// `pg_ident.conf`: these users of the machine are the superuser when they come over the Unix socket.
+pub(crate) fn identities(users: &[&str]) -> String {
+    let mut text = String::from("# Written by Mainstay. What is changed here is changed back.\n");
+    for user in users {
+        let _ = writeln!(text, "{MAP} \"{user}\" {ADMIN_ROLE}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{access, identities};
+
+    #[test]
+    fn the_superuser_is_refused_before_anybody_is_let_in() {
+        let text = access(&["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()]);
+        let rules: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+        let at = |wanted: &[&str]| rules.iter().position(|rule| rule == wanted).unwrap();
+        let refused = at(&["host", "all", "mainstay", "all", "reject"]);
+        assert!(refused < at(&["host", "all", "all", "127.0.0.1/32", "scram-sha-256"]));
+        assert!(refused < at(&["host", "all", "all", "10.0.0.0/8", "scram-sha-256"]));
+        assert!(!text.contains("trust"));
+    }
+
+    #[test]
+    fn only_named_users_become_the_superuser() {
+        let text = identities(&["root", "postgres"]);
+        assert_eq!(
+            text.lines().skip(1).collect::<Vec<_>>(),
+            ["mainstay \"root\" mainstay", "mainstay \"postgres\" mainstay"]
+        );
+    }
+}

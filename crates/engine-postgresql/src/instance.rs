@@ -1,0 +1,76 @@
+//! Instances: a database each, and the role that owns it.
+
+use mainstay_engine::{EngineError, InstanceSpec};
+use mainstay_types::Presence;
+
+use crate::admin::{Admin, failed};
+use crate::names::{TEMPLATE_DATABASE, database, owner};
+use crate::observe;
+
+/// Makes an instance, or puts right what somebody changed about it.
+pub(crate) async fn provision(admin: &Admin, instance: &InstanceSpec) -> Result<(), EngineError> {
+    let (database, owner) = (database(&instance.id), owner(&instance.id));
+    let attempt = || failed(format!("instance {} could not be provisioned", instance.id));
+    let found = observe::databases(admin, std::slice::from_ref(instance)).await.map_err(attempt())?;
+    let found = found.get(&database);
+    if observe::instance_presence(instance, found) == Presence::Present {
+        return Ok(());
+    }
+    let role_exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+        .bind(&owner)
+        .fetch_one(admin.pool())
+        .await
+        .map_err(attempt())?;
+    if !role_exists {
+        // Not waited for: the commit of CREATE DATABASE puts it on disk with itself.
+        let create = format!("SET LOCAL synchronous_commit = off; CREATE ROLE {owner} NOLOGIN");
+        admin.run(create).await.map_err(attempt())?;
+    }
+    if found.is_none() {
+        // Closed until it is locked down, so that no other tenant can come in between.
+        let create = format!(
+            "CREATE DATABASE {database} TEMPLATE {TEMPLATE_DATABASE} OWNER {owner} ALLOW_CONNECTIONS false \
+             STRATEGY wal_log"
+        );
+        admin.run(create).await.map_err(attempt())?;
+    }
+    let lock_down = format!(
+        "ALTER DATABASE {database} OWNER TO {owner}; \
+         REVOKE ALL ON DATABASE {database} FROM PUBLIC; \
+         GRANT ALL ON DATABASE {database} TO {owner}; \
+         ALTER ROLE {owner} NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS; \
+         ALTER DATABASE {database} ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false"
+    );
+    admin.run(lock_down).await.map_err(attempt())
+}
+
+/// Removes an instance with all its data, its owner, and what is left of its bindings.
+pub(crate) async fn deprovision(admin: &Admin, instance: &InstanceSpec) -> Result<(), EngineError> {
+    let (database, owner) = (database(&instance.id), owner(&instance.id));
+    let attempt = || failed(format!("instance {} could not be removed", instance.id));
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+        .bind(&database)
+        .fetch_one(admin.pool())
+        .await
+        .map_err(attempt())?;
+    if exists {
+        // Closed first: a client that reconnects faster than its session is ended would keep it alive.
+        let close = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false IS_TEMPLATE false");
+        admin.run(close).await.map_err(attempt())?;
+        admin.run(format!("DROP DATABASE {database} WITH (FORCE)")).await.map_err(attempt())?;
+    }
+    let roles: Vec<String> = sqlx::query_scalar(
+        "SELECT member.rolname::text FROM pg_roles owner \
+         JOIN pg_auth_members ON roleid = owner.oid JOIN pg_roles member ON member.oid = pg_auth_members.member \
+         WHERE owner.rolname = $1 AND member.rolname LIKE 'b\\_%' \
+         UNION ALL SELECT rolname::text FROM pg_roles WHERE rolname = $1",
+    )
+    .bind(&owner)
+    .fetch_all(admin.pool())
+    .await
+    .map_err(attempt())?;
+    if roles.is_empty() {
+        return Ok(());
+    }
+    admin.run(format!("DROP ROLE {}", roles.join(", "))).await.map_err(attempt())
+}

@@ -1,0 +1,212 @@
+//! The settings of a server, sized from the machine and the plan. Pure: the same inputs give the same text.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::Path;
+
+use mainstay_engine::ClusterSpec;
+use mainstay_types::Plan;
+
+use crate::machine::Machine;
+use crate::offering;
+
+/// Sessions kept for us when tenants have taken all others: our pool, and one connection per unbinding instance.
+const RESERVED_CONNECTIONS: u32 = 10;
+/// The write-ahead log between two checkpoints. More would make checkpoints rarer and recovery after a kill
+/// longer; at the 120 MB/s or more that replay reaches, this is replayed within 5 s.
+const MAX_WAL_MIB: u64 = 512;
+/// Two segments, the least that the server takes.
+const LEAST_WAL_MIB: u64 = 32;
+
+/// What settings depend on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inputs<'a> {
+    pub cluster: &'a ClusterSpec,
+    pub machine: Machine,
+    pub listen_address: IpAddr,
+    pub socket_directory: &'a Path,
+}
+
+/// The figures that are computed.
+#[derive(Debug, PartialEq, Eq)]
+struct Sizes {
+    max_connections: u32,
+    shared_buffers_mib: u64,
+    effective_cache_mib: u64,
+    work_mem_kib: u64,
+    maintenance_mem_mib: u64,
+    max_wal_mib: u64,
+    min_wal_mib: u64,
+    temp_file_limit_mib: u64,
+    workers: u32,
+}
+
+/// `postgresql.conf`, whole.
+pub(crate) fn render(inputs: &Inputs<'_>) -> String {
+    let sizes = sizes(inputs.cluster, inputs.machine);
+    let mut text = String::from("# Written by Mainstay. What is changed here is changed back.\n");
+    let mut set = |name: &str, value: &dyn std::fmt::Display| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name} = {value}");
+    };
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+
+    set("cluster_name", &quoted(inputs.cluster.name.as_str()));
+    set("listen_addresses", &quoted(&inputs.listen_address.to_string()));
+    set("port", &inputs.cluster.port);
+    set("unix_socket_directories", &quoted(&inputs.socket_directory.to_string_lossy()));
+    set("unix_socket_permissions", &"0700");
+    set("max_connections", &(sizes.max_connections + RESERVED_CONNECTIONS));
+    set("superuser_reserved_connections", &RESERVED_CONNECTIONS);
+    set("authentication_timeout", &"10s");
+    set("password_encryption", &"scram-sha-256");
+    set("ssl", &"off");
+    // A client that is gone is noticed within about two minutes, so that its connection counts no more.
+    set("tcp_keepalives_idle", &60);
+    set("tcp_keepalives_interval", &15);
+    set("tcp_keepalives_count", &4);
+
+    set("shared_buffers", &format!("{}MB", sizes.shared_buffers_mib));
+    set("effective_cache_size", &format!("{}MB", sizes.effective_cache_mib));
+    set("work_mem", &format!("{}kB", sizes.work_mem_kib));
+    set("maintenance_work_mem", &format!("{}MB", sizes.maintenance_mem_mib));
+    set("temp_file_limit", &format!("{}MB", sizes.temp_file_limit_mib));
+    set("max_worker_processes", &(sizes.workers + 6));
+    set("max_parallel_workers", &sizes.workers);
+    set("max_parallel_workers_per_gather", &(sizes.workers / 2));
+    set("max_parallel_maintenance_workers", &(sizes.workers / 2));
+    // Compiling costs a burst of memory per session and pays in long analytical queries only.
+    set("jit", &"off");
+
+    set("fsync", &"on");
+    set("full_page_writes", &"on");
+    set("synchronous_commit", &"on");
+    set("wal_level", &"replica");
+    set("wal_compression", &"on");
+    set("max_wal_size", &format!("{}MB", sizes.max_wal_mib));
+    set("min_wal_size", &format!("{}MB", sizes.min_wal_mib));
+    set("random_page_cost", &"1.1");
+    set("restart_after_crash", &"on");
+
+    // To the standard error, which is a file of ours; no statement ever, since one can hold a secret.
+    set("log_destination", &"stderr");
+    set("logging_collector", &"off");
+    set("log_statement", &"none");
+    set("log_min_error_statement", &"panic");
+    set("log_min_duration_statement", &-1);
+    set("log_parameter_max_length_on_error", &0);
+    set("log_line_prefix", &quoted("%m [%p] %q%u@%d "));
+    set("log_timezone", &quoted("UTC"));
+    set("timezone", &quoted("UTC"));
+    set("datestyle", &quoted("iso, mdy"));
+    set("lc_messages", &quoted("C"));
+    set("default_text_search_config", &quoted("pg_catalog.english"));
+    text
+}
+
+fn sizes(cluster: &ClusterSpec, machine: Machine) -> Sizes {
+    // What the server may use, of which it takes a quarter for itself. A shared cluster leaves the machine's
+    // other half to the applications beside it.
+    let (memory, max_connections) = match cluster.plan {
+        Plan::Shared => {
+            let memory = machine.memory_mib / 2;
+            (memory, (memory / 16).clamp(100, 500) as u32)
+        }
+        Plan::Dedicated => (offering::memory_mib(&cluster.parameters), offering::max_connections(&cluster.parameters)),
+    };
+    let shared_buffers_mib = (memory / 4).clamp(16, 8_192);
+    // A query may take several times its work_mem, and not all sessions run one at once.
+    let work_mem_kib = ((memory - memory / 4) * 1_024 / u64::from(max_connections) / 2).clamp(1_024, 65_536);
+    let max_wal_mib = (machine.disk_mib / 8).clamp(2 * LEAST_WAL_MIB, MAX_WAL_MIB);
+    Sizes {
+        max_connections,
+        shared_buffers_mib,
+        effective_cache_mib: (memory * 3 / 4).max(64),
+        work_mem_kib,
+        maintenance_mem_mib: (memory / 16).clamp(16, 1_024),
+        max_wal_mib,
+        min_wal_mib: (max_wal_mib / 4).max(LEAST_WAL_MIB),
+        // One session's sort must not fill the disk that all others write to.
+        temp_file_limit_mib: (machine.disk_mib / 8).max(64),
+        workers: machine.cores.clamp(2, 32),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::path::Path;
+
+    use mainstay_engine::ClusterSpec;
+    use mainstay_types::{NodeName, Plan};
+
+    use super::{Inputs, render, sizes};
+    use crate::machine::Machine;
+
+    fn cluster(plan: Plan, parameters: &[(&str, &str)]) -> ClusterSpec {
+        ClusterSpec {
+            name: "postgresql-shared".parse().unwrap(),
+            node: NodeName::local(),
+            plan,
+            port: 7432,
+            parameters: parameters.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            identity: None,
+        }
+    }
+
+    #[test]
+    fn a_shared_cluster_is_sized_from_the_machine() {
+        for (memory_mib, disk_mib, connections, buffers, wal) in [
+            (512, 200, 100, 64, 64),
+            (2_048, 10_000, 100, 256, 512),
+            (16_384, 500_000, 500, 2_048, 512),
+            (262_144, 4_000_000, 500, 8_192, 512),
+        ] {
+            let sizes = sizes(&cluster(Plan::Shared, &[]), Machine { memory_mib, cores: 2, disk_mib });
+            let seen = (sizes.max_connections, sizes.shared_buffers_mib, sizes.max_wal_mib);
+            assert_eq!(seen, (connections, buffers, wal), "{memory_mib} MiB of memory, {disk_mib} MiB of disk");
+        }
+    }
+
+    #[test]
+    fn a_dedicated_cluster_is_sized_from_its_parameters() {
+        let machine = Machine { memory_mib: 16_384, cores: 8, disk_mib: 100_000 };
+        let small = sizes(&cluster(Plan::Dedicated, &[("memory_mib", "256"), ("max_connections", "20")]), machine);
+        assert_eq!((small.max_connections, small.shared_buffers_mib, small.work_mem_kib), (20, 64, 4_915));
+        let large = sizes(&cluster(Plan::Dedicated, &[("memory_mib", "8192")]), machine);
+        assert_eq!((large.max_connections, large.shared_buffers_mib, large.work_mem_kib), (100, 2_048, 31_457));
+    }
+
+    #[test]
+    fn the_text_keeps_data_and_secrets_safe() {
+        let (cluster, machine) =
+            (cluster(Plan::Shared, &[]), Machine { memory_mib: 4_096, cores: 2, disk_mib: 50_000 });
+        let inputs = Inputs {
+            cluster: &cluster,
+            machine,
+            listen_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            socket_directory: Path::new("/srv/it's here/run"),
+        };
+        let text = render(&inputs);
+        for line in [
+            "port = 7432",
+            "listen_addresses = '127.0.0.1'",
+            "unix_socket_directories = '/srv/it''s here/run'",
+            "fsync = on",
+            "full_page_writes = on",
+            "log_statement = none",
+            "log_min_error_statement = panic",
+            "password_encryption = scram-sha-256",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} is not in:\n{text}");
+        }
+        assert_eq!(text, render(&inputs));
+    }
+
+    #[test]
+    fn parameters_that_a_plan_does_not_know_change_nothing() {
+        let machine = Machine { memory_mib: 4_096, cores: 2, disk_mib: 50_000 };
+        let with = sizes(&cluster(Plan::Shared, &[("memory_mib", "128")]), machine);
+        assert_eq!(with, sizes(&cluster(Plan::Shared, &[]), machine));
+    }
+}
