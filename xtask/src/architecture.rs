@@ -188,7 +188,8 @@ fn workspace_root() -> PathBuf {
 fn metadata(root: &Path) -> Result<Value, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1"])
+        // For one system alone, so that the crates of other systems need not be fetched.
+        .args(["metadata", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu"])
         .current_dir(root)
         .output()
         .map_err(|error| format!("cargo metadata could not be run: {error}"))?;
