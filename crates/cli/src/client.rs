@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_types::TenantName;
 use secrecy::{ExposeSecret, SecretString};
@@ -16,9 +16,9 @@ use ureq::http::{Response, StatusCode, Uri};
 use ureq::{Agent, Body, Proxy, RequestBuilder, Timeout};
 
 pub(crate) use pages::Pages;
-pub(crate) use stream::{Received, Stream};
 
 use crate::failure::{Failure, Problem};
+use crate::operation;
 
 /// A connection on a local network is there within milliseconds; one across the world within a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,13 +59,12 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let rule = "write it as http://HOST:PORT, for example http://127.0.0.1:7400";
-        let text = text.trim_end_matches('/');
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = full.parse().map_err(|_| rule)?;
         let authority = uri.authority().ok_or(rule)?;
         let plain = matches!(uri.scheme_str(), Some("http" | "https")) && !authority.as_str().contains('@');
         let whole = uri.path() == "/" && uri.query().is_none() && !authority.host().is_empty();
-        if plain && whole { Ok(Self(full)) } else { Err(rule) }
+        if plain && whole { Ok(Self(full.trim_end_matches('/').to_owned())) } else { Err(rule) }
     }
 }
 
@@ -102,26 +101,51 @@ impl Client {
     /// The answer to a question, as JSON text.
     pub fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<String, Failure> {
         let request = self.dress(self.agent.get(self.url(path)), query).header("accept", "application/json");
-        self.answer(request.call())
+        self.answer(request.call()).map(|(_, answer)| answer)
     }
 
     /// The answer to a command, as JSON text. It carries an idempotency key of its own: a network that delivers it
     /// twice does it once.
     pub fn post(&self, path: &str, query: &[(&str, &str)], body: &impl Serialize) -> Result<String, Failure> {
-        let body =
-            serde_json::to_string(body).map_err(|error| Failure::local("the request cannot be written", error))?;
-        let request = self
-            .dress(self.agent.post(self.url(path)), query)
-            .header("accept", "application/json")
-            .header("idempotency-key", random_word()?)
-            .content_type("application/json");
-        self.answer(request.send(&body))
+        self.send(path, query, body, &random_word()?).map(|(_, answer)| answer)
+    }
+
+    /// The answer to a command that answers when its work is done: while it is not, the same command is sent again.
+    pub fn post_until_done(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+        let (key, begun) = (random_word()?, Instant::now());
+        loop {
+            match self.send(path, &[], body, &key)? {
+                (StatusCode::ACCEPTED, answer) if begun.elapsed() > operation::PATIENCE => {
+                    return Err(operation::still_in_progress("the credentials", &answer)?);
+                }
+                // The API has blocked for as long as it does, so that this is no busy loop.
+                (StatusCode::ACCEPTED, _) => continue,
+                (_, answer) => return Ok(answer),
+            }
+        }
     }
 
     /// The answer to a removal, as JSON text.
     pub fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<String, Failure> {
         let request = self.dress(self.agent.delete(self.url(path)), query).header("accept", "application/json");
-        self.answer(request.call())
+        self.answer(request.call()).map(|(_, answer)| answer)
+    }
+
+    fn send(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        body: &impl Serialize,
+        key: &str,
+    ) -> Result<(StatusCode, String), Failure> {
+        let body =
+            serde_json::to_string(body).map_err(|error| Failure::local("the request cannot be written", error))?;
+        let request = self
+            .dress(self.agent.post(self.url(path)), query)
+            .header("accept", "application/json")
+            .header("idempotency-key", key)
+            .content_type("application/json");
+        self.answer(request.send(&body))
     }
 
     fn url(&self, path: &str) -> String {
@@ -138,14 +162,14 @@ impl Client {
         }
     }
 
-    fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<String, Failure> {
+    fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<(StatusCode, String), Failure> {
         let mut response = result.map_err(|error| self.not_reached(error))?;
         let status = response.status();
         let is_json = media_type(&response).ends_with("json");
         let body = response.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string();
         let body = body.map_err(|error| self.not_reached(error))?;
         if status.is_success() && (is_json || body.is_empty()) {
-            return Ok(body);
+            return Ok((status, body));
         }
         Err(self.refused(status, &body))
     }

@@ -73,8 +73,6 @@ pub(crate) struct Problem {
     pub title: String,
     #[serde(default)]
     pub detail: String,
-    #[serde(default)]
-    pub code: String,
     /// The member of the request that it is about.
     pub field: Option<String>,
     /// What to do next.

@@ -4,4 +4,4 @@ mod change;
 mod file;
 
 pub(crate) use change::{Change, Existing, changes};
-pub(crate) use file::{LONGEST, Mistake, Wanted, parse, print};
+pub(crate) use file::{LONGEST, Wanted, parse, print};

@@ -17,13 +17,17 @@ pub(crate) const WAIT: &str = "1s";
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long one operation is followed. The longest, a dedicated cluster on a slow disk, takes a minute.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// How long the control plane may be away meanwhile: the work goes on when it is back.
 const ABSENCE: Duration = Duration::from_secs(30);
 
 /// Follows an operation from what the request for it answered until it ends, with a bar on a terminal.
 pub(crate) fn follow(client: &Client, what: &str, answer: &str) -> Result<(), Failure> {
+    if answer.is_empty() {
+        // There was nothing to do, as where what is to be removed is gone already.
+        return Ok(());
+    }
     let mut operation: Operation = output::read(answer)?;
     let begun = Instant::now();
     let mut seen = begun;
@@ -35,10 +39,7 @@ pub(crate) fn follow(client: &Client, what: &str, answer: &str) -> Result<(), Fa
                 let reason = operation.error.map_or_else(|| "no reason was given".to_owned(), |error| error.detail);
                 return Err(Failure::OperationFailed { what: what.to_owned(), reason });
             }
-            OperationState::InProgress if begun.elapsed() > PATIENCE => {
-                let minutes = PATIENCE.as_secs() / 60;
-                return Err(Failure::StillInProgress { what: what.to_owned(), minutes, operation: operation.id });
-            }
+            OperationState::InProgress if begun.elapsed() > PATIENCE => return Err(out_of_patience(what, operation)),
             OperationState::InProgress => bar.show(&operation),
         }
         thread::sleep(PAUSE);
@@ -51,6 +52,15 @@ pub(crate) fn follow(client: &Client, what: &str, answer: &str) -> Result<(), Fa
             Err(failure) => return Err(failure),
         }
     }
+}
+
+/// What to say of an operation that this command line waits for no longer.
+pub(crate) fn still_in_progress(what: &str, answer: &str) -> Result<Failure, Failure> {
+    output::read(answer).map(|operation| out_of_patience(what, operation))
+}
+
+fn out_of_patience(what: &str, operation: Operation) -> Failure {
+    Failure::StillInProgress { what: what.to_owned(), minutes: PATIENCE.as_secs() / 60, operation: operation.id }
 }
 
 /// A bar on standard error, where that is a terminal; it is gone when it is dropped.

@@ -15,7 +15,7 @@ pub(crate) struct Binding {
     consumer: String,
     state: Option<String>,
     generation: Option<u64>,
-    username: Option<String>,
+    reason: Option<String>,
     created_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     #[serde(default)]
@@ -28,7 +28,6 @@ pub(crate) struct Bound {
     pub id: BindingId,
     pub instance: InstanceName,
     pub lease_seconds: Option<u64>,
-    pub expires_at: Option<Timestamp>,
     pub credentials: BTreeMap<String, Credential>,
 }
 
@@ -38,7 +37,7 @@ pub(crate) struct Credential(pub SecretString);
 impl Resource for Binding {
     const PLURAL: &'static str = "bindings";
     const COLUMNS: &'static [&'static str] =
-        &["ID", "INSTANCE", "CONSUMER", "STATE", "GENERATION", "USERNAME", "RETIRING", "EXPIRES IN", "AGE"];
+        &["ID", "INSTANCE", "CONSUMER", "STATE", "GENERATION", "RETIRING", "EXPIRES IN", "AGE", "REASON"];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
@@ -47,10 +46,10 @@ impl Resource for Binding {
             self.consumer.as_str().into(),
             self.state.clone().map(Cell::State).into(),
             self.generation.into(),
-            self.username.as_deref().into(),
             (self.retiring.len() as u64).into(),
             until(self.expires_at),
             age(self.created_at),
+            self.reason.as_deref().into(),
         ]
     }
 }

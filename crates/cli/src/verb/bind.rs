@@ -38,7 +38,7 @@ impl Bind {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         let delivery = self.delivery.meaning(session.format)?;
         let body = NewBinding { consumer: &self.consumer, ttl: self.ttl };
-        let answer = session.client.post(&format!("/instances/{}/bindings", self.name), &[], &body)?;
+        let answer = session.client.post_until_done(&format!("/instances/{}/bindings", self.name), &body)?;
         let delivered = delivery.deliver(&answer);
         if delivered.is_err() {
             // Credentials that reached nobody are not left behind. Where this fails too, their lease ends them.

@@ -52,7 +52,7 @@ impl Delete {
 /// Follows the operation of a removal; programs get it as it ended.
 pub(super) fn ended(session: &Session, what: &str, answer: &str) -> Result<(), Failure> {
     operation::follow(&session.client, what, answer)?;
-    if session.format() == Format::Table {
+    if answer.is_empty() || session.format() == Format::Table {
         return Ok(());
     }
     let operation: resource::Operation = output::read(answer)?;

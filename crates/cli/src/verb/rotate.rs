@@ -30,6 +30,6 @@ impl Rotate {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         let delivery = self.delivery.meaning(session.format)?;
         let body = Rotation { overlap: self.overlap };
-        delivery.deliver(&session.client.post(&format!("/bindings/{}/rotate", self.binding), &[], &body)?)
+        delivery.deliver(&session.client.post_until_done(&format!("/bindings/{}/rotate", self.binding), &body)?)
     }
 }

@@ -1,7 +1,11 @@
 //! Custody on a real store, seen from outside and from an attacker's side.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail as the test itself does")]
+
+mod full_disk;
 mod keyring;
 mod master_key;
+mod postgres;
 mod records;
 mod samples;
 mod tampering;

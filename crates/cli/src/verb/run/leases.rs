@@ -37,7 +37,7 @@ impl<'a> Leases<'a> {
     /// Makes one binding more.
     pub fn bind(&mut self, instance: &InstanceName, consumer: &ConsumerName) -> Result<Bound, Failure> {
         let body = NewBinding { consumer, ttl: Some(self.ttl) };
-        let answer = self.client.post(&format!("/instances/{instance}/bindings"), &[], &body)?;
+        let answer = self.client.post_until_done(&format!("/instances/{instance}/bindings"), &body)?;
         let bound: Bound = output::read(&answer)?;
         self.bindings.push(bound.id.clone());
         Ok(bound)
