@@ -34,6 +34,9 @@ pub enum SubmitError<R> {
     /// Nothing was recorded: its events do not fit onto the view. A mistake in the decision.
     #[error("the decided events do not fit onto the view; nothing was recorded")]
     Inconsistent(#[source] ApplyError),
+    /// Nothing was recorded: the decision has a mistake, whose place is in the log.
+    #[error("the decision panicked; nothing was recorded")]
+    Panicked,
     /// Nothing was recorded: what another writer stored can not be read.
     #[error("the journal was continued by another writer in a way that does not fit; nothing was recorded")]
     Broken(#[source] Arc<ReadError>),

@@ -1,5 +1,6 @@
 //! Submissions: a decision that waits for its turn, whatever it answers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mainstay_domain::event::NewEvent;
@@ -59,9 +60,12 @@ where
     R: Send,
 {
     fn decide(&mut self, view: &View, now: Timestamp) -> Vec<NewEvent> {
-        let (events, decided) = match (self.decide)(view, now) {
-            Ok((events, answer)) => (events, Ok(answer)),
-            Err(rejection) => (Vec::new(), Err(SubmitError::Rejected(rejection))),
+        // A mistake in one decision must not end the writer, and with it everybody else's. The decision has nothing but
+        // shared references, so that it leaves nothing half-changed behind.
+        let (events, decided) = match catch_unwind(AssertUnwindSafe(|| (self.decide)(view, now))) {
+            Ok(Ok((events, answer))) => (events, Ok(answer)),
+            Ok(Err(rejection)) => (Vec::new(), Err(SubmitError::Rejected(rejection))),
+            Err(_) => (Vec::new(), Err(SubmitError::Panicked)),
         };
         self.decided = decided;
         events

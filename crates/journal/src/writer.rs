@@ -143,7 +143,7 @@ impl Writer {
         self.durable = state;
     }
 
-    /// Takes a snapshot beside the appends. One that fails is logged and tried again with the next batch.
+    /// Takes a snapshot beside the appends. One that fails is logged, and made good by the next.
     fn snapshot_now_and_then(&mut self) {
         let due = self.durable.head.sequence - self.snapshot >= snapshot::EVENTS_BETWEEN;
         let idle = self.snapshotting.as_ref().is_none_or(JoinHandle::is_finished);

@@ -88,6 +88,18 @@ impl ScratchPostgres {
         assert!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// A database as SQL that [`ScratchPostgres::psql_file`] makes it from again.
+    pub fn dump(&self, database: &str) -> String {
+        let mut command = self.command(&self.binaries.join("pg_dump"));
+        command.args(["--no-owner", "--no-privileges", "-U", "postgres", "-h"]).arg(self.directory.path());
+        let output = command.args(["-p", &self.port.to_string(), database]).output().expect("pg_dump can be run");
+        assert!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("pg_dump prints UTF-8");
+        // Newer releases of psql alone know these two commands, and their key is another one each time.
+        let portable = |line: &&str| !line.starts_with("\\restrict ") && !line.starts_with("\\unrestrict ");
+        text.lines().filter(portable).map(|line| format!("{line}\n")).collect()
+    }
+
     /// Kills the postmaster with signal 9 and waits until all its processes are gone.
     pub fn kill(&mut self) {
         let postmaster = self.postmaster().expect("the server runs");
@@ -114,11 +126,12 @@ impl ScratchPostgres {
             self.port = listener.local_addr().expect("a bound socket has an address").port();
         }
         let log = std::fs::File::create(self.log()).expect("the directory is writable");
+        // Without fsync, since tests kill the server, and never the machine beneath it.
         let server = self
             .command(Path::new("/bin/sh"))
             .args(["-c", UNTIL_INPUT_ENDS, "sh"])
             .arg(self.binaries.join("postgres"))
-            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1", "-k"])
+            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k"])
             .arg(self.directory.path())
             .arg("-D")
             .arg(self.data())

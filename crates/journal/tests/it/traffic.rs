@@ -56,7 +56,7 @@ pub fn life(number: u64) -> Vec<NewEvent> {
     let created =
         BindingCreated { instance: name.clone(), consumer: "shop".parse().unwrap(), generation: 1, valid_until: until };
     work(1, OperationKind::CreateBinding, vec![on_binding(requested.into()), on_binding(created.into())]);
-    if number % STAYS != 0 {
+    if !number.is_multiple_of(STAYS) {
         let asked = BindingRevocationRequested { cause: "the consumer asked for it".to_owned() };
         let revoked = vec![on_binding(asked.into()), on_binding(BindingRevoked {}.into())];
         work(2, OperationKind::DeleteBinding, revoked);
