@@ -13,4 +13,4 @@ mod serve;
 
 pub use api::{Api, openapi, router};
 pub use problem::{CODES, Problem};
-pub use serve::{ServeError, serve};
+pub use serve::serve;

@@ -23,15 +23,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long to wait after the operating system had no connection to give, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why requests can no longer be taken.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    #[error("the listener is gone")]
-    Closed,
-}
-
 /// Answers requests until `stop` turns true; then finishes those in progress.
-pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) -> Result<(), ServeError> {
+pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -70,7 +63,6 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::info!("some requests were cut off: they took longer than {} s to finish", DRAIN.as_secs());
     }
-    Ok(())
 }
 
 /// The next connection, once there is a place for it.

@@ -1,1 +1,46 @@
-fn main() {}
+//! `mainstay`: what was typed is either done here, on this machine, or asked of a running layer.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mainstay::local::{Doctor, Down, Journal, Server, Up};
+use mainstay_cli::{Global, Verb};
+
+/// Databases and other stateful services, as standard connections to real engines
+#[derive(Parser)]
+#[command(name = "mainstay", version, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the whole layer on this machine, for development
+    Up(Up),
+    /// Stop the layer on this machine; the data stays
+    Down(Down),
+    /// Run the control plane in production: fails fast on missing configuration
+    Server(Server),
+    /// Show what this machine has and lacks, each with its remedy
+    Doctor(Doctor),
+    /// Look after the journal
+    #[command(subcommand)]
+    Journal(Journal),
+    #[command(flatten)]
+    Remote(Verb),
+}
+
+fn main() -> ExitCode {
+    let Arguments { global, command } = Arguments::parse();
+    match command {
+        Command::Up(up) => up.run(&global),
+        Command::Down(down) => down.run(&global),
+        Command::Server(server) => server.run(&global),
+        Command::Doctor(doctor) => doctor.run(&global),
+        Command::Journal(journal) => journal.run(&global),
+        Command::Remote(verb) => mainstay_cli::run(&global, verb),
+    }
+}

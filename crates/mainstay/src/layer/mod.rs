@@ -1,0 +1,154 @@
+//! The layer, put together from its configuration: build, run, drain.
+
+mod admin_token;
+mod data_dir;
+
+use std::sync::Arc;
+
+use mainstay_control::{Control, Reconciler};
+use mainstay_custody::{Custody, MasterKey};
+use mainstay_engine::Engine;
+use mainstay_engine::supervise::{EngineUser, UserError};
+use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
+use mainstay_http::Api;
+use mainstay_journal::Journal;
+use mainstay_storage::{Service, Store};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::Config;
+
+pub use admin_token::TokenFileError;
+pub use data_dir::{DataDir, DataDirError, Holder};
+
+/// How many ports dedicated clusters may be given: far more than one machine can run.
+const DEDICATED_PORTS: u16 = 500;
+
+/// A layer that is built and holds its data directory, and does nothing yet.
+pub struct Layer {
+    config: Config,
+    /// Held for its lock until the layer is gone.
+    _data_dir: DataDir,
+    control: Control,
+    custody: Custody,
+}
+
+/// Why the layer does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error("the journal cannot be used")]
+    JournalStore(#[source] mainstay_storage::OpenError),
+    #[error("the journal cannot be used")]
+    Journal(#[source] mainstay_journal::OpenError),
+    #[error("the master key cannot be used")]
+    MasterKey(#[source] mainstay_custody::MasterKeyError),
+    #[error("the secret store cannot be used")]
+    Custody(#[source] mainstay_custody::OpenError),
+    #[error("engines cannot be run")]
+    EngineUser(#[from] UserError),
+}
+
+/// Why a layer that was built stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(
+        "cannot listen on {address}; end what uses the port, or choose another with Listen:Api (Listen__Api={address})"
+    )]
+    Listen {
+        address: std::net::SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the first admin token cannot be made")]
+    Token(#[from] TokenFileError),
+}
+
+/// What happens to the engines when the control plane stops in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engines {
+    /// They go on serving, and the next control plane adopts them.
+    Keep,
+    Stop,
+}
+
+// === impl Layer ===
+
+impl Layer {
+    /// Builds the layer: takes the data directory, opens the stores, prepares the engines.
+    pub async fn build(config: Config) -> Result<Self, BuildError> {
+        let data_dir = DataDir::take(&config)?;
+        let engines = engines(&config)?;
+        let location = config.storage.location(Service::Journal);
+        let store = Store::open(&location, Service::Journal, mainstay_journal::SCHEMA).await;
+        let journal = Journal::open(store.map_err(BuildError::JournalStore)?).await;
+        let journal = journal.map_err(BuildError::Journal)?;
+        let custody = Custody::open(&config.storage.location(Service::Custody), master_key(&config)?).await;
+        let custody = custody.map_err(BuildError::Custody)?;
+        let first = config.listen.dedicated_ports;
+        let control_config = mainstay_control::Config {
+            dedicated_ports: first..=first.saturating_add(DEDICATED_PORTS - 1),
+            data_dir: config.storage.directory().map(|_| config.data_dir.clone()),
+        };
+        let control = Control::new(journal, custody.clone(), engines, control_config);
+        Ok(Self { config, _data_dir: data_dir, control, custody })
+    }
+
+    /// Serves until `stop` turns true, then drains. `ready` is called once requests are answered.
+    pub async fn run(
+        &self,
+        engines: Engines,
+        stop: watch::Receiver<bool>,
+        ready: impl FnOnce(&Control),
+    ) -> Result<(), RunError> {
+        let address = self.config.listen.api;
+        let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+        admin_token::ensure(&self.control, &self.config.data_dir).await?;
+        let reconciler = tokio::spawn(Reconciler::new(self.control.clone()).run(stop.clone()));
+        let router = mainstay_http::router(Api::new(self.control.clone(), env!("CARGO_PKG_VERSION")));
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "the control plane serves");
+        ready(&self.control);
+        mainstay_http::serve(listener, router, stop).await;
+        if let Err(error) = reconciler.await {
+            tracing::error!(%error, "the reconcile loop ended badly");
+        }
+        if engines == Engines::Stop {
+            self.stop_engines().await;
+        }
+        Ok(())
+    }
+
+    /// Stops every engine process of this layer in order. Answers whether all of them stopped.
+    pub async fn stop_engines(&self) -> bool {
+        let failures = self.control.stop_engines().await;
+        for (cluster, error) in &failures {
+            tracing::error!(cluster = %cluster.name, %error, "a cluster could not be stopped");
+        }
+        failures.is_empty()
+    }
+
+    /// Closes the stores, which keeps the next start short.
+    pub async fn close(self) {
+        self.control.journal().close().await;
+        self.custody.close().await;
+    }
+}
+
+/// Every engine that this version has.
+pub fn engines(config: &Config) -> Result<Vec<Arc<dyn Engine>>, UserError> {
+    let user = EngineUser::resolve(config.engines.user.as_deref())?;
+    let postgresql = PostgresqlConfig {
+        bin_dir: config.engines.postgresql_bin_dir.clone(),
+        listen_address: config.listen.postgresql.ip(),
+        shared_port: config.listen.postgresql.port(),
+        ..PostgresqlConfig::new(config.data_dir.join("clusters"), user)
+    };
+    Ok(vec![Arc::new(PostgresqlEngine::new(postgresql))])
+}
+
+fn master_key(config: &Config) -> Result<MasterKey, BuildError> {
+    let file = &config.custody.key_file;
+    let key = if config.custody.may_create_key { MasterKey::read_or_create(file) } else { MasterKey::read(file) };
+    key.map_err(BuildError::MasterKey)
+}
