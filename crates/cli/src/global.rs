@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use mainstay_types::TenantName;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::client::{Address, Client};
 use crate::failure::Failure;
@@ -24,7 +24,7 @@ pub struct Global {
     /// The token to call it with [default: what `mainstay up` wrote to admin.token in the data directory]
     ///
     /// Prefer the environment variable: others on this machine can see the arguments of a process.
-    #[arg(long, global = true, env = "MAINSTAY_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = token)]
+    #[arg(long, global = true, env = "MAINSTAY_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = unchecked)]
     token: Option<SecretString>,
 
     /// The tenant to act in [default: the token's, else 'default']
@@ -80,7 +80,7 @@ impl Global {
 
     pub(crate) fn session(&self) -> Result<Session, Failure> {
         let token = match &self.token {
-            Some(token) => token.clone(),
+            Some(typed) => token(typed.expose_secret()).map_err(Failure::usage)?,
             None => token_of(&self.data_dir())?,
         };
         let format = self.output.map(|flag| match flag {
@@ -92,7 +92,12 @@ impl Global {
     }
 }
 
-/// Reads a token without repeating it in the error, as clap's own parsers would.
+/// Takes anything: what a parser of clap's refuses, clap prints.
+fn unchecked(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(SecretString::from(text))
+}
+
+/// Reads a token without repeating it in the error.
 fn token(text: &str) -> Result<SecretString, &'static str> {
     let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(SecretString::from(text)) } else { Err("a token is one word of printable ASCII characters") }
