@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mainstay_types::Timestamp;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::driver::Service;
 use crate::error::{Fault, FaultKind, OpenError};
@@ -91,19 +91,34 @@ fn keep_a_log(connection: &Connection) -> Result<(), Fault> {
 }
 
 fn migrate(connection: &Connection, service: Service, place: &str, schema: &[Migration]) -> Result<(), OpenError> {
-    let refuse = |fault: Fault| fault.on_open(service, place);
-    let applied = applied(connection).map_err(refuse)?;
-    for migration in pending(service, schema, |migration| migration.sqlite, &applied)? {
-        apply(connection, migration).map_err(|fault| match fault.kind {
-            FaultKind::Full | FaultKind::Corrupt => fault.on_open(service, place),
-            _ => {
-                OpenError::Migration { service, version: migration.version, name: migration.name, source: fault.cause }
-            }
-        })?;
-    }
-    match not_portable(connection).map_err(refuse)? {
+    while migrate_once(connection, service, place, schema)? {}
+    match not_portable(connection).map_err(|fault| fault.on_open(service, place))? {
         Some(reason) => Err(OpenError::NotPortable { service, reason }),
         None => Ok(()),
+    }
+}
+
+/// Applies the next migration, if there is one. What is next is read under the lock that it is applied under, since
+/// another process may open the same file.
+fn migrate_once(
+    connection: &Connection,
+    service: Service,
+    place: &str,
+    schema: &[Migration],
+) -> Result<bool, OpenError> {
+    let refuse = |fault: Fault| fault.on_open(service, place);
+    let transaction =
+        Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(|error| refuse(error.into()))?;
+    let applied = applied(&transaction).map_err(refuse)?;
+    let Some(migration) = pending(service, schema, |migration| migration.sqlite, &applied)?.first() else {
+        return Ok(false);
+    };
+    match apply(transaction, migration) {
+        Ok(()) => Ok(true),
+        Err(fault) if matches!(fault.kind, FaultKind::Full | FaultKind::Corrupt) => Err(refuse(fault)),
+        Err(fault) => {
+            Err(OpenError::Migration { service, version: migration.version, name: migration.name, source: fault.cause })
+        }
     }
 }
 
@@ -118,8 +133,7 @@ fn applied(connection: &Connection) -> Result<Vec<Applied>, Fault> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn apply(connection: &Connection, migration: &Migration) -> Result<(), Fault> {
-    let transaction = connection.unchecked_transaction()?;
+fn apply(transaction: Transaction<'_>, migration: &Migration) -> Result<(), Fault> {
     transaction.execute_batch(migration.sqlite)?;
     transaction.execute(
         "INSERT INTO migrations (version, name, digest, applied_at) VALUES (?, ?, ?, ?)",

@@ -69,6 +69,7 @@ impl Worker {
 
 /// A caller that no longer listens for its answer is no concern of the connection.
 fn work(service: Service, connection: Connection, mut queue: mpsc::Receiver<Job>) {
+    let mut closing = Vec::new();
     while let Some(job) = queue.blocking_recv() {
         match job {
             Job::Write { statements, reply } => {
@@ -77,12 +78,15 @@ fn work(service: Service, connection: Connection, mut queue: mpsc::Receiver<Job>
             Job::Read { statement, reply } => {
                 let _ = reply.send(execute::read(service, &connection, &statement));
             }
+            // What is in the queue already is still done; nothing more gets in.
             Job::Close { reply } => {
-                execute::close(service, connection);
-                let _ = reply.send(());
-                return;
+                queue.close();
+                closing.push(reply);
             }
         }
     }
     execute::close(service, connection);
+    for reply in closing {
+        let _ = reply.send(());
+    }
 }
