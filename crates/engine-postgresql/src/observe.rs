@@ -105,7 +105,7 @@ pub(crate) async fn roles(admin: &Admin, credentials: &[CredentialSpec]) -> Resu
          SELECT rolname::text AS name, rolcanlogin AS can_login, rolconnlimit AS connection_limit, \
            rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls AS privileged, \
            CASE WHEN isfinite(rolvaliduntil) THEN extract(epoch FROM rolvaliduntil)::int8 END AS valid_until, \
-           ARRAY(SELECT owner.rolname::text FROM pg_auth_members JOIN pg_authid owner ON owner.oid = roleid \
+           ARRAY(SELECT DISTINCT owner.rolname::text FROM pg_auth_members JOIN pg_authid owner ON owner.oid = roleid \
                  WHERE member = role.oid ORDER BY 1) AS member_of, \
            coalesce((SELECT setconfig FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase \
                      WHERE setrole = role.oid AND datname = asked.dbname), '{}') AS settings, \

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,9 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 use crate::place::{Place, Tenant, cluster, count, execute, run};
+
+/// What is left free at first, in bytes: more than a relation grows by at once.
+const ROOM: u64 = 8 << 20;
 
 #[test]
 fn a_full_disk_refuses_writes_and_heals_when_there_is_room() {
@@ -29,25 +33,41 @@ fn a_full_disk_refuses_writes_and_heals_when_there_is_room() {
         let mut session = tenant.connect().await;
         execute(&mut session, "CREATE TABLE filler (row bigserial, text text)").await.unwrap();
 
-        // First room for nothing but small writes, then for nothing at all.
+        // Room for some rows, which are written until there is none.
         let ballast = place.clusters.join("ballast");
-        fill(&ballast);
+        let filled = fill(&ballast);
+        File::options().write(true).open(&ballast).unwrap().set_len(filled - ROOM).unwrap();
         let insert = "INSERT INTO filler (text) SELECT repeat('x', 1000) FROM generate_series(1, 100)";
         let mut acknowledged = 0;
-        let mut refused = None;
-        for _ in 0..10_000 {
+        let error = loop {
             match execute(&mut session, insert).await {
                 Ok(()) => acknowledged += 100,
-                Err(error) => {
-                    refused = Some(error);
-                    break;
-                }
+                Err(error) => break error,
+            }
+            assert!(acknowledged < 1_000_000, "a full disk refuses writes");
+        };
+        assert!(acknowledged > 0, "there was room for some");
+        assert!(error.to_string().contains("No space left on device"), "{error}");
+
+        // Not even room for the write-ahead log any more: the server itself goes down.
+        fill(&place.clusters.join("ballast.more"));
+        let mut superuser = place.superuser(&spec, "postgres").await;
+        for _ in 0..100 {
+            let next_segment = "CREATE TABLE filler (); DROP TABLE filler; SELECT pg_switch_wal()";
+            if execute(&mut superuser, next_segment).await.is_err() && superuser.ping().await.is_err() {
+                break;
             }
         }
-        let error = refused.expect("a full disk refuses writes");
-        eprintln!("refused after {acknowledged} rows: {error}");
+        assert!(superuser.ping().await.is_err(), "a server without a log can not go on");
+        // It recovers by itself as far as it can, for which it needs room too.
+        let failed = match engine.start(&spec).await {
+            Err(error) => error.to_string(),
+            Ok(_) => String::new(),
+        };
+        eprintln!("refused after {acknowledged} rows, with {error}; then the start said: {failed}");
 
         std::fs::remove_file(&ballast).unwrap();
+        std::fs::remove_file(place.clusters.join("ballast.more")).unwrap();
         // What the reconcile loop does: start until it serves.
         let deadline = Instant::now() + Duration::from_secs(30);
         let mut session = loop {
@@ -65,9 +85,12 @@ fn a_full_disk_refuses_writes_and_heals_when_there_is_room() {
     });
 }
 
-fn fill(path: &std::path::Path) {
+/// Fills the disk with a file and gives its size.
+fn fill(path: &Path) -> u64 {
     let mut file = File::create(path).unwrap();
-    let block = vec![0; 1 << 16];
-    while file.write_all(&block).is_ok() {}
-    while file.write_all(&[0; 512]).is_ok() {}
+    for block in [1 << 16, 512] {
+        let zeros = vec![0; block];
+        while file.write_all(&zeros).is_ok() {}
+    }
+    file.metadata().unwrap().len()
 }
