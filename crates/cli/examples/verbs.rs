@@ -6,7 +6,7 @@ use clap::Parser;
 use mainstay_cli::{Global, Verb};
 
 #[derive(Parser)]
-#[command(name = "mainstay")]
+#[command(name = "mainstay", bin_name = "mainstay")]
 struct Line {
     #[command(flatten)]
     global: Global,

@@ -16,6 +16,7 @@ const LONGEST_TOKEN_FILE: usize = 4096;
 
 /// Flags that every verb takes. Each has an environment variable, which a flag overrules.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Where the native API is
     #[arg(long, global = true, env = "MAINSTAY_ADDR", value_name = "URL", default_value = "http://127.0.0.1:7400")]

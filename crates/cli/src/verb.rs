@@ -28,6 +28,8 @@ use crate::session::Session;
 #[derive(Subcommand)]
 pub enum Verb {
     /// Show how the layer is, or one instance
+    ///
+    /// Exits with 1 where the layer is not ready, for scripts that wait for it.
     Status(status::Status),
     /// List what can be created here
     Offerings(offerings::Offerings),
@@ -48,12 +50,22 @@ pub enum Verb {
     /// End a binding: its credentials are refused and its sessions closed
     Unbind(unbind::Unbind),
     /// Run a command with credentials that end when it does
+    ///
+    /// The command finds them as variables (NAME_URI, NAME_HOST, ...) and as files below $SERVICE_BINDING_ROOT. They are
+    /// renewed while it runs. It does not get MAINSTAY_TOKEN.
+    ///
+    /// Exits with the command's exit code, 128 and the signal where one ended it, 127 where it does not exist, 126 where
+    /// it cannot be run.
     Run(run::Run),
     /// Show what happened
     Events(events::Events),
     /// Create what a file of instances names and is missing
+    ///
+    /// Nothing is ever deleted, and what exists is not changed: where a field differs, nothing at all is done.
     Apply(apply::Apply),
     /// Show what `apply` would do
+    ///
+    /// Exits with 0 where nothing differs, 1 where something does, 2 where that could not be found out.
     Diff(diff::Diff),
     /// Write the instances as a file for `apply`
     Export(export::Export),

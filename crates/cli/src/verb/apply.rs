@@ -9,7 +9,6 @@ use crate::operation;
 use crate::output;
 use crate::session::{Session, read_file};
 
-/// Nothing is ever deleted, and what exists is not changed: where a field differs, nothing at all is done.
 #[derive(Args)]
 pub struct Apply {
     /// The file of instances; '-' reads standard input

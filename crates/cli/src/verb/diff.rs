@@ -8,7 +8,6 @@ use crate::manifest::changes;
 use crate::output;
 use crate::session::Session;
 
-/// Exits with 0 where nothing differs, 1 where something does, 2 where that could not be found out.
 #[derive(Args)]
 pub struct Diff {
     /// The file of instances; '-' reads standard input

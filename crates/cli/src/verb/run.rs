@@ -20,11 +20,7 @@ use child::Command;
 use leases::Leases;
 use place::Place;
 
-/// The command finds its credentials as variables (NAME_URI, NAME_HOST, ...) and as files below $SERVICE_BINDING_ROOT.
-/// They are renewed while it runs, and end when it does. It does not get MAINSTAY_TOKEN.
-///
-/// Exits with the command's exit code, 128 and the signal where one ended it, 127 where it does not exist, 126 where
-/// it cannot be run.
+/// What was typed.
 #[derive(Args)]
 pub struct Run {
     /// An instance to bind; may be given more than once

@@ -6,7 +6,6 @@ use crate::output::{self, Format};
 use crate::resource;
 use crate::session::Session;
 
-/// Exits with 1 where the layer is not ready, for scripts that wait for it.
 #[derive(Args)]
 pub struct Status {
     /// The instance to look at [default: the whole layer]
