@@ -22,7 +22,7 @@ use crate::{hba, template};
 
 /// How long backends of a killed server get to end by themselves. Those that wait for something do so at once;
 /// one that computes does not notice, and 5 s is all that a restart may take.
-const STRAGGLER_PATIENCE: Duration = Duration::from_millis(500);
+const STRAGGLER_PATIENCE: Duration = Duration::from_millis(200);
 /// How long a new process may take until it says that it starts.
 const APPEARANCE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a process that says it starts may take: it replays the write-ahead log, of which there can be more

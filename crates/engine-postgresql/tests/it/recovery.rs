@@ -63,7 +63,7 @@ fn a_killed_server_loses_no_commit_and_is_back_in_time() {
         assert_eq!(engine.start(&spec).await.unwrap().how, StartKind::Started);
         let mut session = tenant.connect().await;
         let outage = killed_at.elapsed();
-        assert!(outage < BACK_WITHIN, "the outage took {outage:?}");
+        assert!(outage < BACK_WITHIN, "the outage took {outage:?}; the server logged:\n{}", place.log(&spec));
 
         let acknowledged: i64 = writer.await.unwrap();
         let found = count(&mut session, "SELECT count(*) FROM commits").await;
