@@ -1,0 +1,224 @@
+//! A layer: the real binary on a data directory and ports of its own.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::api::Api;
+use super::guardian::{Guardian, program};
+use super::ports::Ports;
+use super::wait::until;
+
+/// How long a layer may take to be ready, its engines too, on a machine that has much else to do.
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+/// How much of the logs a failed test shows.
+const LAST_LINES: usize = 200;
+
+/// What a test wants to be different.
+#[derive(Default)]
+pub struct Options {
+    /// Configuration in its environment form, such as `Log__Filter`.
+    pub environment: Vec<(&'static str, String)>,
+    /// Called with the data directory before anything is in it.
+    pub prepare: Option<fn(&Path)>,
+}
+
+/// A running layer. Dropping it ends it, engines and all.
+pub struct Layer {
+    root: PathBuf,
+    ports: Ports,
+    environment: Vec<(String, String)>,
+    process: Option<Child>,
+    guardian: Guardian,
+}
+
+/// What a call of the command line came to.
+#[derive(Debug)]
+pub struct Cli {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Layer {
+    /// Starts a layer in the foreground and waits until it is ready.
+    pub fn start(options: Options) -> Self {
+        let mut layer = Self::new(options);
+        layer.restart();
+        layer
+    }
+
+    /// The place for a layer that does not run yet.
+    pub fn new(options: Options) -> Self {
+        let root = tempfile::tempdir().unwrap().keep();
+        // Engines run as another user, who has to get to their directories in it.
+        std::fs::set_permissions(&root, PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::create_dir(root.join("data")).unwrap();
+        if let Some(prepare) = options.prepare {
+            prepare(&root.join("data"));
+        }
+        let ports = Ports::allocate();
+        let mut environment = vec![
+            ("PATH".to_owned(), std::env::var("PATH").unwrap()),
+            ("MAINSTAY_DATA_DIR".to_owned(), root.join("data").to_str().unwrap().to_owned()),
+            ("MAINSTAY_ADDR".to_owned(), format!("http://127.0.0.1:{}", ports.api)),
+            ("Listen__Api".to_owned(), format!("127.0.0.1:{}", ports.api)),
+            ("Listen__PostgreSQL".to_owned(), format!("127.0.0.1:{}", ports.postgresql)),
+            ("Listen__DedicatedPorts".to_owned(), ports.dedicated.to_string()),
+        ];
+        environment.extend(options.environment.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let guardian = Guardian::watch(&root, &environment, &log_file(&root));
+        Self { root, ports, environment, process: None, guardian }
+    }
+
+    /// A layer that tests share which neither harm it nor count what it has. It ends with the test process.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Layer> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(Options::default()))
+    }
+
+    /// Starts the control plane, which has to be stopped, and waits until everything is ready.
+    pub fn restart(&mut self) {
+        assert!(self.process.is_none(), "the layer runs");
+        let log = log_file(&self.root);
+        let mut command = self.command();
+        command.arg("up").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
+        self.process = Some(command.spawn().unwrap());
+        until("the layer is ready", READY_PATIENCE, || {
+            let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the layer ended while it started: {ended:?}");
+            self.is_ready().then_some(())
+        });
+    }
+
+    /// Ends the control plane, and nothing else, as a crash does.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Whether it says that it is ready.
+    pub fn is_ready(&self) -> bool {
+        let answer = Api::new(self.address(), String::new()).call(ureq::http::Method::GET, "/readyz", &[], "");
+        answer.is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// The API, with the first admin's token.
+    pub fn api(&self) -> Api {
+        let token = std::fs::read_to_string(self.data_dir().join("admin.token")).unwrap();
+        Api::new(self.address(), token.trim().to_owned())
+    }
+
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.api)
+    }
+
+    /// Runs the program against this layer.
+    pub fn cli(&self, arguments: &[&str]) -> Cli {
+        let output = self.command().args(arguments).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Cli { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// The program, set up for this layer, with nothing of the developer's own environment.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(program());
+        command.env_clear().envs(self.environment.iter().cloned()).current_dir(&self.root);
+        command
+    }
+
+    /// Every event of the journal.
+    pub fn events(&self) -> Vec<Value> {
+        self.api().all("/api/v1/events")
+    }
+
+    /// The events of one type.
+    pub fn events_of(&self, kind: &str) -> Vec<Value> {
+        self.events().into_iter().filter(|event| event["type"] == kind).collect()
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// A directory beside the data directory, for the test's own files.
+    pub fn scratch(&self) -> &Path {
+        &self.root
+    }
+
+    /// Everything that the layer has printed, whichever of its processes did.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_path(&self.root)).unwrap()
+    }
+
+    /// The process of the control plane.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    /// The first process of a PostgreSQL server, as its own file says it.
+    pub fn postmaster(&self, cluster: &str) -> i32 {
+        let file = self.data_dir().join("clusters").join(cluster).join("data/postmaster.pid");
+        std::fs::read_to_string(file).unwrap().lines().next().unwrap().trim().parse().unwrap()
+    }
+
+    /// Makes a PostgreSQL instance and waits until it is ready.
+    pub fn create(&self, name: &str) -> Value {
+        let wanted = json!({ "name": name, "contract": "postgresql/v1" });
+        let operation = self.api().post("/api/v1/instances?wait=60s", &wanted).expect(200);
+        assert_eq!(operation["state"], "succeeded", "{operation}");
+        self.api().get(&format!("/api/v1/instances/{name}")).expect(200)
+    }
+
+    /// Makes a binding; gives it with its credentials.
+    pub fn bind(&self, instance: &str, consumer: &str) -> Value {
+        let path = format!("/api/v1/instances/{instance}/bindings?wait=60s");
+        self.api().post(&path, &json!({ "consumer": consumer })).expect(201)
+    }
+}
+
+impl Drop for Layer {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        if failed {
+            eprintln!("--- the layer's log ends with:\n{}", last_lines(&self.log()));
+            for cluster in std::fs::read_dir(self.data_dir().join("clusters")).into_iter().flatten().flatten() {
+                let log = std::fs::read_to_string(cluster.path().join("log/engine.log")).unwrap_or_default();
+                eprintln!("--- the log of {} ends with:\n{}", cluster.file_name().display(), last_lines(&log));
+            }
+        }
+        let log = File::open(log_path(&self.root));
+        let stopped = self.guardian.finish();
+        if let Some(mut process) = self.process.take() {
+            // It was told to stop; one that did not is not to be left behind.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if !failed && !stopped {
+            panic!(
+                "the layer could not be stopped; it logged:\n{}",
+                last_lines(&std::io::read_to_string(log.unwrap()).unwrap())
+            );
+        }
+    }
+}
+
+fn log_path(root: &Path) -> PathBuf {
+    root.join("layer.log")
+}
+
+fn log_file(root: &Path) -> File {
+    OpenOptions::new().append(true).create(true).open(log_path(root)).unwrap()
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+}

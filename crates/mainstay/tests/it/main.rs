@@ -1,0 +1,6 @@
+//! The whole, as its users meet it: the real binary, real engines, stock clients.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+mod layer;
