@@ -22,15 +22,9 @@ impl DeleteBinding {
             return Ok(decision);
         }
         let binding = own_binding(view, &self.tenant, &self.id)?;
-        let events = revocation(context, binding, format!("{} asked for it", context.actor)).into_iter().collect();
+        let events = revocation(view, context, binding, format!("{} asked for it", context.actor));
         let subject = Subject::new(SubjectKind::Binding, &self.id);
-        let mut decision =
-            self.request.begin(context, &self.tenant, OperationKind::DeleteBinding, subject.clone(), events);
-        let abandoned = ("binding_not_ready", "the binding was deleted before it was ready");
-        for kind in [OperationKind::CreateBinding, OperationKind::RotateBinding] {
-            decision.events.extend(context.finish(view, &self.tenant, &subject, kind, Some(abandoned)));
-        }
-        Ok(decision)
+        Ok(self.request.begin(context, &self.tenant, OperationKind::DeleteBinding, subject, events))
     }
 }
 
@@ -45,9 +39,17 @@ pub(super) fn own_binding<'a>(
         .ok_or_else(|| Rejection::BindingNotFound { id: id.clone() })
 }
 
-/// The event that begins a binding's end, unless it has begun.
-pub(super) fn revocation(context: &Context, binding: &Binding, cause: String) -> Option<NewEvent> {
+/// The events that begin a binding's end, unless it has begun: what was being made for it is given up.
+pub(super) fn revocation(view: &View, context: &Context, binding: &Binding, cause: String) -> Vec<NewEvent> {
+    if binding.state == BindingState::Revoking {
+        return Vec::new();
+    }
     let subject = Subject::new(SubjectKind::Binding, &binding.id);
-    (binding.state != BindingState::Revoking)
-        .then(|| context.event(Some(binding.tenant.clone()), subject, BindingRevocationRequested { cause }))
+    let requested = BindingRevocationRequested { cause };
+    let mut events = vec![context.event(Some(binding.tenant.clone()), subject.clone(), requested)];
+    let abandoned = Some(("binding_not_ready", "the binding was deleted before the work was done"));
+    for kind in [OperationKind::CreateBinding, OperationKind::RotateBinding] {
+        events.extend(context.finish(view, &binding.tenant, &subject, kind, abandoned));
+    }
+    events
 }

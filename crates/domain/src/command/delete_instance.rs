@@ -39,7 +39,7 @@ impl DeleteInstance {
 
         let mut events = Vec::new();
         for binding in view.bindings_of(instance) {
-            events.extend(revocation(context, binding, format!("instance {} is deleted", self.name)));
+            events.extend(revocation(view, context, binding, format!("instance {} is deleted", self.name)));
         }
         let requested = InstanceDeletionRequested { instance: instance.id.clone(), forced: self.force };
         events.push(context.event(Some(self.tenant.clone()), subject.clone(), requested));

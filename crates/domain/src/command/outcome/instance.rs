@@ -66,7 +66,8 @@ impl InstanceRemoved {
         // Bindings that never got a credential have nothing to be removed step by step; they end here.
         for binding in view.bindings_of(instance) {
             let subject = Subject::new(SubjectKind::Binding, &binding.id);
-            events.push(context.event(Some(instance.tenant.clone()), subject, BindingRevoked {}));
+            events.push(context.event(Some(instance.tenant.clone()), subject.clone(), BindingRevoked {}));
+            events.extend(context.finish(view, &instance.tenant, &subject, OperationKind::DeleteBinding, None));
         }
         events.push(event(context, instance, InstanceDeleted { instance: instance.id.clone() }));
         events.extend(finish(view, context, instance, OperationKind::DeleteInstance, None));

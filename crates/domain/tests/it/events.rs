@@ -1,0 +1,40 @@
+//! Events at rest: canonical, and read back as they were written.
+
+use dcbor::CBOR;
+use mainstay_domain::event::{Body, Event};
+
+use crate::simulation::busy_history;
+
+#[test]
+fn every_event_is_canonical_cbor_and_reads_back() {
+    let events = busy_history(7, 400);
+    let mut kinds = std::collections::BTreeSet::new();
+    for event in &events {
+        for bytes in [&event.encode()[..], &event.payload[..]] {
+            // dcbor refuses whatever is not deterministic encoding (RFC 8949, section 4.2).
+            CBOR::try_from_data(bytes).unwrap_or_else(|error| panic!("{}: {error}", event.kind));
+        }
+        let read: Event = minicbor::decode(&event.encode()).unwrap();
+        assert_eq!(read, *event);
+        let body = event.body().unwrap();
+        assert_eq!(body.encode(), &event.payload[..]);
+        assert!(body.to_json().unwrap().is_object(), "{}", event.kind);
+        kinds.insert(body.kind());
+    }
+    assert!(kinds.len() > 20, "the history shows {} of {} types", kinds.len(), Body::KINDS.len());
+}
+
+#[test]
+fn type_names_have_the_published_form() {
+    for kind in Body::KINDS {
+        let parts: Vec<&str> = kind.split('.').collect();
+        assert!(matches!(parts[..], ["v1", _, _]), "{kind}");
+        assert!(kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b)), "{kind}");
+    }
+}
+
+#[test]
+fn an_unknown_type_is_named() {
+    let error = Body::decode("v9.moon.landed", &[]).unwrap_err();
+    assert!(error.to_string().contains("v9.moon.landed"), "{error}");
+}

@@ -1,0 +1,8 @@
+//! The domain from outside: what is refused, what a history folds into, and that plans lead somewhere.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected ends there")]
+
+mod decisions;
+mod events;
+mod harness;
+mod simulation;
