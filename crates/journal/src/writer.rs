@@ -72,6 +72,9 @@ impl Writer {
                 return;
             }
             self.snapshot_now_and_then();
+            // Callers that were just answered come first: what they submit next goes into the next batch, and not only
+            // the one submission that came meanwhile.
+            tokio::task::yield_now().await;
         }
     }
 
