@@ -34,8 +34,11 @@ pub(crate) async fn provision(admin: &Admin, instance: &InstanceSpec) -> Result<
         );
         admin.run(create).await.map_err(attempt())?;
     }
+    // Not waited for either: the first binding's commit puts it on disk. A server that is killed before leaves
+    // the database closed, which is seen as drift and put right; nobody can have stored anything in it.
     let lock_down = format!(
-        "ALTER DATABASE {database} OWNER TO {owner}; \
+        "SET LOCAL synchronous_commit = off; \
+         ALTER DATABASE {database} OWNER TO {owner}; \
          REVOKE ALL ON DATABASE {database} FROM PUBLIC; \
          GRANT ALL ON DATABASE {database} TO {owner}; \
          ALTER ROLE {owner} NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS; \
