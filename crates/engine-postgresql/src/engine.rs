@@ -1,6 +1,7 @@
 //! The contract, put together from the parts.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -101,6 +102,10 @@ impl PostgresqlEngine {
 impl Engine for PostgresqlEngine {
     fn offering(&self) -> &Offering {
         &self.offering
+    }
+
+    fn host(&self) -> IpAddr {
+        self.config.listen_address
     }
 
     async fn availability(&self) -> Availability {

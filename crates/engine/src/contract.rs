@@ -1,7 +1,7 @@
 //! The contract between the control plane and an engine.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use mainstay_types::{
@@ -136,9 +136,7 @@ pub trait Engine: Send + Sync + 'static {
     fn offering(&self) -> &Offering;
 
     /// The address that clients reach its clusters at.
-    fn host(&self) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    }
+    fn host(&self) -> IpAddr;
 
     /// Whether this machine has what the engine needs, looked up anew.
     async fn availability(&self) -> Availability;

@@ -4,6 +4,7 @@ mod faults;
 mod world;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -145,6 +146,10 @@ impl FakeEngine {
 impl Engine for FakeEngine {
     fn offering(&self) -> &Offering {
         &self.offering
+    }
+
+    fn host(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
     }
 
     async fn availability(&self) -> Availability {

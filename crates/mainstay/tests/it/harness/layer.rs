@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use super::api::Api;
@@ -18,7 +19,7 @@ use super::wait::until;
 /// How long a layer may take to be ready, its engines too, on a machine that has much else to do.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// How much of the logs a failed test shows.
-const LAST_LINES: usize = 200;
+const LAST_LINES: usize = 60;
 
 /// What a test wants to be different.
 #[derive(Default)]
@@ -85,15 +86,29 @@ impl Layer {
 
     /// Starts the control plane, which has to be stopped, and waits until everything is ready.
     pub fn restart(&mut self) {
+        self.launch();
+        self.wait_for_start("the layer is ready", Self::is_ready);
+    }
+
+    /// Starts the control plane, which has to be stopped, and waits until it answers, however its engines are.
+    pub fn restart_in_trouble(&mut self) {
+        self.launch();
+        self.wait_for_start("the control plane answers", Self::is_live);
+    }
+
+    fn launch(&mut self) {
         assert!(self.process.is_none(), "the layer runs");
         let log = log_file(&self.root);
         let mut command = self.command();
         command.arg("up").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
         self.process = Some(command.spawn().unwrap());
-        until("the layer is ready", READY_PATIENCE, || {
+    }
+
+    fn wait_for_start(&mut self, what: &str, started: fn(&Self) -> bool) {
+        until(what, READY_PATIENCE, || {
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "the layer ended while it started: {ended:?}");
-            self.is_ready().then_some(())
+            started(self).then_some(())
         });
     }
 
@@ -104,9 +119,41 @@ impl Layer {
         process.wait().unwrap();
     }
 
+    /// Stops the layer in order, engines and all.
+    pub fn stop(&mut self) {
+        let stopped = self.cli(&["down"]);
+        assert_eq!(stopped.code, 0, "{stopped:?}");
+        self.process.take().unwrap().wait().unwrap();
+    }
+
+    /// Asks the control plane to stop, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        let pid = Pid::from_child(self.process.as_ref().unwrap());
+        rustix::process::kill_process(pid, Signal::INT).unwrap();
+    }
+
+    /// Whether the control plane, which was asked to stop, has done so.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
+    /// Lets go of a control plane that has been stopped.
+    pub fn ended(&mut self) {
+        self.process.take().unwrap().wait().unwrap();
+    }
+
     /// Whether it says that it is ready.
     pub fn is_ready(&self) -> bool {
-        let answer = Api::new(self.address(), String::new()).call(ureq::http::Method::GET, "/readyz", &[], "");
+        self.says_yes("/readyz")
+    }
+
+    /// Whether the control plane answers at all.
+    pub fn is_live(&self) -> bool {
+        self.says_yes("/livez")
+    }
+
+    fn says_yes(&self, path: &str) -> bool {
+        let answer = Api::new(self.address(), String::new()).call(ureq::http::Method::GET, path, &[], "");
         answer.is_ok_and(|answer| answer.status == 200)
     }
 
@@ -158,6 +205,11 @@ impl Layer {
         std::fs::read_to_string(log_path(&self.root)).unwrap()
     }
 
+    /// Where the shared PostgreSQL cluster listens.
+    pub fn postgresql_port(&self) -> u16 {
+        self.ports.postgresql
+    }
+
     /// The process of the control plane.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().unwrap().id()
@@ -169,9 +221,13 @@ impl Layer {
         std::fs::read_to_string(file).unwrap().lines().next().unwrap().trim().parse().unwrap()
     }
 
-    /// Makes a PostgreSQL instance and waits until it is ready.
+    /// Makes a PostgreSQL instance on the shared server and waits until it is ready.
     pub fn create(&self, name: &str) -> Value {
-        let wanted = json!({ "name": name, "contract": "postgresql/v1" });
+        self.create_with(name, "shared")
+    }
+
+    pub fn create_with(&self, name: &str, plan: &str) -> Value {
+        let wanted = json!({ "name": name, "contract": "postgresql/v1", "plan": plan });
         let operation = self.api().post("/api/v1/instances?wait=60s", &wanted).expect(200);
         assert_eq!(operation["state"], "succeeded", "{operation}");
         self.api().get(&format!("/api/v1/instances/{name}")).expect(200)
@@ -181,6 +237,26 @@ impl Layer {
     pub fn bind(&self, instance: &str, consumer: &str) -> Value {
         let path = format!("/api/v1/instances/{instance}/bindings?wait=60s");
         self.api().post(&path, &json!({ "consumer": consumer })).expect(201)
+    }
+
+    /// What a statement gives, a line for each row.
+    #[track_caller]
+    pub fn psql(&self, uri: &str, statement: &str) -> String {
+        self.try_psql(uri, statement).unwrap()
+    }
+
+    /// The same, where it may fail.
+    pub fn try_psql(&self, uri: &str, statement: &str) -> Result<String, String> {
+        let mut psql = Command::new("psql");
+        let output = psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, uri]).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout).trim_end().to_owned()) } else { Err(text(output.stderr)) }
+    }
+
+    /// The way to a server's superuser, which the engine itself takes.
+    pub fn superuser(&self, cluster: &str, port: u16) -> String {
+        let socket = self.data_dir().join("clusters").join(cluster).join("run");
+        format!("host={} port={port} user=mainstay dbname=postgres", socket.display())
     }
 }
 

@@ -3,9 +3,13 @@
 mod api;
 mod guardian;
 mod layer;
+mod outcome;
 mod ports;
+mod processes;
 mod wait;
 
 pub use api::{Answer, Api};
 pub use layer::{Cli, Layer, Options};
+pub use outcome::uri_of;
+pub use processes::{is_alive, kill_process, runtime};
 pub use wait::until;
