@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adoption;
+mod clients;
 mod harness;
-mod layer;
+mod killed_engine;
