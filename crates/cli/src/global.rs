@@ -74,6 +74,11 @@ impl Global {
         })
     }
 
+    /// Whether a flag or a variable names the data directory.
+    pub fn data_dir_is_chosen(&self) -> bool {
+        self.data_dir.is_some()
+    }
+
     /// Whether programs read the output, so that commands outside this crate can print alike.
     pub fn wants_json(&self) -> bool {
         matches!(self.output, Some(OutputFlag::Json))

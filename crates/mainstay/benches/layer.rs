@@ -33,7 +33,7 @@ fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let (shared, dedicated) = if quick { (10, 3) } else { (60, 9) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    println!("{:<34} {:>10} {:>10} {:>7}   {}", "p50", "ours", "bare", "ratio", "at most");
+    println!("{:<34} {:>10} {:>10} {:>7}   at most", "p50", "ours", "bare", "ratio");
     let mut layer = Layer::start(Options::default());
     layer.create("warm");
     shared_instances(&runtime, &layer, shared);

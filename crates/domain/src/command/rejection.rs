@@ -13,7 +13,7 @@ pub enum Rejection {
     InstanceDeleting { name: InstanceName },
     #[error("instance {name} has failed: {reason}")]
     InstanceFailed { name: InstanceName, reason: String },
-    #[error("instance {name} has {count} live bindings")]
+    #[error("instance {name} has {count} live binding{}", if *count == 1 { "" } else { "s" })]
     InstanceHasBindings { name: InstanceName, count: usize },
     #[error("contract {contract} is not offered here")]
     UnknownContract { contract: ContractRef, known: Vec<ContractRef> },

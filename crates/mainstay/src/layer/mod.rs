@@ -100,7 +100,7 @@ impl Layer {
         &self,
         engines: Engines,
         stop: watch::Receiver<bool>,
-        ready: impl FnOnce(&Control),
+        ready: impl FnOnce(),
     ) -> Result<(), RunError> {
         let address = self.config.listen.api;
         let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
@@ -108,7 +108,7 @@ impl Layer {
         let reconciler = tokio::spawn(Reconciler::new(self.control.clone()).run(stop.clone()));
         let router = mainstay_http::router(Api::new(self.control.clone(), env!("CARGO_PKG_VERSION")));
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "the control plane serves");
-        ready(&self.control);
+        ready();
         mainstay_http::serve(listener, router, stop).await;
         if let Err(error) = reconciler.await {
             tracing::error!(%error, "the reconcile loop ended badly");

@@ -19,14 +19,14 @@ pub struct Server {
 impl Server {
     pub fn run(&self, global: &Global) -> ExitCode {
         match self.config.load(global, false) {
-            Ok(config) => serve(config, Engines::Keep, |_| {}),
+            Ok(config) => serve(config, Engines::Keep, || {}),
             Err(error) => failed(&error),
         }
     }
 }
 
 /// Builds a layer, runs it until the process is asked to stop, and drains it.
-pub(super) fn serve(config: Config, engines: Engines, ready: impl FnOnce(&mainstay_control::Control)) -> ExitCode {
+pub(super) fn serve(config: Config, engines: Engines, ready: impl FnOnce()) -> ExitCode {
     let tracing = match telemetry::init(&config.log, &config.telemetry) {
         Ok(tracing) => tracing,
         Err(error) => return failed(&error),

@@ -1,45 +1,50 @@
 //! What `mainstay up` tells a person: what runs where, and what to try next.
 
-use std::fmt::Write;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use mainstay_domain::view::View;
+use mainstay_cli::Global;
 
 use crate::config::Config;
 
-/// What runs where, and the next three commands.
-pub(super) fn summary(config: &Config, view: &View) -> String {
-    let mut text = String::from("Mainstay is up.\n");
-    let clusters = view.clusters().count();
-    let known = match clusters {
-        0 => String::new(),
-        1 => ", 1 cluster being started".to_owned(),
-        many => format!(", {many} clusters being started"),
-    };
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "  {} instances{known}", view.instances().count());
-    text + &next_steps(config)
-}
-
-/// Where everything is, and the next three commands.
-pub(super) fn next_steps(config: &Config) -> String {
-    let api = config.listen.api;
-    let mut commands =
-        ["mainstay create postgresql/v1 shop", "mainstay bind shop --consumer web", "mainstay status shop"]
-            .map(str::to_owned);
-    let default_dir =
-        std::env::var_os("MAINSTAY_DATA_DIR").is_none() && config.data_dir.as_os_str() != "/var/lib/mainstay";
-    if api.port() != 7400 || default_dir {
-        commands = commands
-            .map(|command| format!("{command} --address http://{api} --data-dir {}", config.data_dir.display()));
-    }
+/// Where everything is, and the next three commands, ready to be typed.
+pub(super) fn summary(config: &Config, global: &Global) -> String {
+    let (program, flags) = (program(), flags(config, global));
     format!(
-        "\n  API          http://{api}\n  PostgreSQL   {} (shared, started with the first instance)\n  data         {}\n  admin token  {}\n\n\
-         Next:\n  {}\n  {}\n  {}\n",
+        "\n  API          http://{}\n  PostgreSQL   {} (shared; it starts with the first instance)\n  data         {}\n  \
+         admin token  {}\n\nNext:\n  {program} create postgresql/v1 shop{flags}\n  \
+         {program} bind shop --consumer web{flags}\n  {program} status{flags}\n",
+        config.listen.api,
         config.listen.postgresql,
         config.data_dir.display(),
         config.data_dir.join("admin.token").display(),
-        commands[0],
-        commands[1],
-        commands[2],
     )
+}
+
+/// What to type for this program: its name where the shell finds it by that, else where it is.
+fn program() -> String {
+    let own = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
+    let found = |folder: PathBuf| fs::canonicalize(folder.join("mainstay")).is_ok_and(|found| found == own);
+    let search = env::var_os("PATH").unwrap_or_default();
+    if env::split_paths(&search).any(found) {
+        return "mainstay".to_owned();
+    }
+    let here = env::current_dir().and_then(fs::canonicalize).unwrap_or_default();
+    own.strip_prefix(&here).unwrap_or(&own).display().to_string()
+}
+
+/// The flags without which a command would look for another layer than this one.
+fn flags(config: &Config, global: &Global) -> String {
+    let mut flags = String::new();
+    let address = format!("http://{}", config.listen.api);
+    if env::var("MAINSTAY_ADDR").as_deref().unwrap_or("http://127.0.0.1:7400") != address {
+        flags.push_str(&format!(" --address {address}"));
+    }
+    if global.data_dir_is_chosen()
+        && env::var_os("MAINSTAY_DATA_DIR").as_deref().map(Path::new) != Some(&config.data_dir)
+    {
+        flags.push_str(&format!(" --data-dir {}", config.data_dir.display()));
+    }
+    flags
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use mainstay_cli::Global;
 
 use super::server::serve;
-use super::summary::{next_steps, summary};
+use super::summary::summary;
 use super::{ConfigFlag, failed};
 use crate::config::Config;
 use crate::layer::{DataDir, DataDirError, Engines};
@@ -56,13 +56,13 @@ impl Up {
             Ok(config) => config,
             Err(error) => return failed(&error),
         };
+        let summary = summary(&config, global);
         if !self.detach {
-            let shown = config.clone();
-            return serve(config, Engines::Stop, move |control| print!("{}", summary(&shown, &control.view())));
+            return serve(config, Engines::Stop, move || print!("Mainstay is up.\n{summary}"));
         }
         match self.start_detached(&config) {
-            Ok(text) => {
-                print!("{text}");
+            Ok(started) => {
+                print!("{started}\n{summary}");
                 ExitCode::SUCCESS
             }
             Err(error) => failed(&error),
@@ -73,7 +73,7 @@ impl Up {
     fn start_detached(&self, config: &Config) -> Result<String, DetachError> {
         if let Some(holder) = DataDir::holder(&config.data_dir)? {
             wait_until_ready(config, None)?;
-            return Ok(format!("The layer runs already (process {}).\n", holder.pid) + &next_steps(config));
+            return Ok(format!("The layer runs already (process {}).", holder.pid));
         }
         let log = log_file(&config.data_dir)?;
         let program = std::env::current_exe().map_err(DetachError::Spawn)?;
@@ -82,12 +82,10 @@ impl Up {
         if let Some(file) = &self.config.config {
             command.arg("--config").arg(file);
         }
-        let output = |error| DetachError::Log(log_path(&config.data_dir), error);
-        command.stdin(Stdio::null()).stdout(log.try_clone().map_err(output)?).stderr(log).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
         let mut child = command.spawn().map_err(DetachError::Spawn)?;
         wait_until_ready(config, Some(&mut child))?;
-        Ok(format!("The layer runs (process {}); its log is {}.\n", child.id(), log_path(&config.data_dir).display())
-            + &next_steps(config))
+        Ok(format!("The layer runs (process {}); its log is {}.", child.id(), log_path(&config.data_dir).display()))
     }
 }
 
