@@ -4,8 +4,11 @@ use mainstay_types::{Digest, Role, TenantScope, TokenId};
 
 use super::create_binding::lease;
 use super::{Context, Decision, Rejection};
-use crate::event::{Subject, SubjectKind, TokenCreated};
+use crate::event::{NewEvent, Subject, SubjectKind, TokenCreated, TokenRevoked};
 use crate::view::View;
+
+/// How many expired tokens a new one clears away: more than one, so that their number falls.
+const FORGOTTEN_AT_ONCE: usize = 16;
 
 /// Makes a token known by its digest.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +38,17 @@ impl CreateToken {
             expires_at: context.now.plus_seconds(lease(self.ttl_seconds)?),
         };
         let subject = Subject::new(SubjectKind::Token, &self.id);
-        Ok(Decision::of(vec![context.event(self.tenant.tenant().cloned(), subject, created)]))
+        let mut events = vec![context.event(self.tenant.tenant().cloned(), subject, created)];
+        events.extend(forgotten(view, context));
+        Ok(Decision::of(events))
     }
+}
+
+/// The events that forget tokens which have expired, so that short-lived ones do not pile up.
+fn forgotten(view: &View, context: &Context) -> impl Iterator<Item = NewEvent> {
+    let expired = view.tokens().filter(|token| token.expires_at <= context.now).take(FORGOTTEN_AT_ONCE);
+    expired.map(|token| {
+        let revoked = TokenRevoked { cause: "it has expired".to_owned() };
+        context.event(token.tenant.tenant().cloned(), Subject::new(SubjectKind::Token, &token.id), revoked)
+    })
 }

@@ -217,6 +217,28 @@ fn a_failed_cluster_ends_what_waits_for_it() {
 }
 
 #[test]
+fn a_new_token_clears_expired_ones_away() {
+    let mut layer = Layer::new();
+    let mut token = |layer: &mut Layer| {
+        let id = TokenId::from_random(layer.draw());
+        let (by, tenant) = (TenantScope::Any, TenantScope::Any);
+        let digest = Digest::of(id.as_str().as_bytes());
+        layer
+            .submit(CreateToken { by, id: id.clone(), role: Role::Viewer, tenant, digest, ttl_seconds: Some(10) })
+            .unwrap();
+        id
+    };
+    let old = token(&mut layer);
+    layer.now = layer.now.plus_seconds(5);
+    let younger = token(&mut layer);
+    layer.now = layer.now.plus_seconds(5);
+    let new = token(&mut layer);
+    let left: Vec<_> = layer.view.tokens().map(|token| token.id.clone()).collect();
+    assert_eq!(left, [younger, new]);
+    assert!(layer.view.token(&old).is_none());
+}
+
+#[test]
 fn nobody_gives_away_more_than_they_have() {
     let mut layer = Layer::new();
     let mut token = |by: &str, tenant: &str| {

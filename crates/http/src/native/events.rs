@@ -23,6 +23,8 @@ use crate::problem::{Code, Problem};
 
 /// How many events are read at once while those of other tenants are passed over.
 const READ_AHEAD: usize = 1000;
+/// How many events of others one request passes over at most; where it stops short, `next` says where to go on.
+const PASSED_OVER: usize = 100 * READ_AHEAD;
 /// How often a follower that sees no event gets a sign of life, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -96,7 +98,7 @@ async fn page(api: &Api, caller: &Caller, params: &EventParams) -> Result<EventP
     let limit = page_size(params.limit);
     let mut after = params.after.unwrap_or(0);
     let mut items = Vec::new();
-    loop {
+    for _ in 0..PASSED_OVER / READ_AHEAD {
         let read = api.control.journal().read(after, READ_AHEAD).await.map_err(|error| Problem::internal(&error))?;
         let end = read.len() < READ_AHEAD;
         for event in read {
@@ -112,6 +114,7 @@ async fn page(api: &Api, caller: &Caller, params: &EventParams) -> Result<EventP
             return Ok(EventPage { items, next: None });
         }
     }
+    Ok(EventPage { items, next: Some(after) })
 }
 
 fn follow(api: &Api, caller: Caller, after: Sequence) -> Response {
