@@ -5,4 +5,5 @@
 mod adoption;
 mod clients;
 mod harness;
+mod killed_control_plane;
 mod killed_engine;

@@ -1,6 +1,7 @@
 //! What the tests stand on: a layer of one's own, its clients, and a way to wait.
 
 mod api;
+mod chance;
 mod guardian;
 mod layer;
 mod outcome;
@@ -9,6 +10,7 @@ mod processes;
 mod wait;
 
 pub use api::{Answer, Api};
+pub use chance::{Chance, soak, with_seeds};
 pub use layer::{Cli, Layer, Options};
 pub use outcome::uri_of;
 pub use processes::{is_alive, kill_process, runtime};
