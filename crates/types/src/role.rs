@@ -101,34 +101,4 @@ impl std::str::FromStr for TenantScope {
     }
 }
 
-impl serde::Serialize for TenantScope {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for TenantScope {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl<C> Encode<C> for TenantScope {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        encoder: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        match self {
-            TenantScope::Any => encoder.str("*")?.ok(),
-            TenantScope::One(tenant) => encoder.str(tenant.as_str())?.ok(),
-        }
-    }
-}
-
-impl<'b, C> Decode<'b, C> for TenantScope {
-    fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        decoder.str()?.parse().map_err(minicbor::decode::Error::custom)
-    }
-}
+crate::encode_as_text!(TenantScope);

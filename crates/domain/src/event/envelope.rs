@@ -147,30 +147,7 @@ impl std::str::FromStr for Actor {
     }
 }
 
-impl Serialize for Actor {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<C> Encode<C> for Actor {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        encoder: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        match self {
-            Actor::System => encoder.str("system")?.ok(),
-            Actor::Token(token) => encoder.str(token.as_str())?.ok(),
-        }
-    }
-}
-
-impl<'b, C> Decode<'b, C> for Actor {
-    fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        decoder.str()?.parse().map_err(minicbor::decode::Error::custom)
-    }
-}
+mainstay_types::encode_as_text!(Actor);
 
 /// The canonical CBOR of a value whose encoding can not fail.
 pub(super) fn encoded<T: Encode<()>>(value: &T) -> Vec<u8> {
