@@ -4,6 +4,12 @@
 
 mod adoption;
 mod clients;
+mod full_disk;
 mod harness;
 mod killed_control_plane;
 mod killed_engine;
+mod manifest;
+mod repairs;
+mod run;
+mod tenants;
+mod tour;
