@@ -1,12 +1,13 @@
 //! What callers send, parsed once: bodies, durations, cursors, keys. Every mistake names the field and the remedy.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use mainstay_domain::event::Idempotency;
-use mainstay_types::Digest;
+use mainstay_types::{Digest, InvalidText};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
@@ -126,6 +127,15 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Params<T> {
     }
 }
 
+/// A name or an id in the path of a request. What has not its form can not be found either, and the form is told.
+pub(crate) fn from_path<T: FromStr<Err = InvalidText>>(text: &str, field: &'static str) -> Result<T, Problem> {
+    text.parse().map_err(|error: InvalidText| {
+        Problem::new(Code::FieldInvalid, error.to_string())
+            .field(field)
+            .remedy(format!("correct the {field} in the path"))
+    })
+}
+
 /// How long a caller wants to wait for the end of long work.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,7 +172,7 @@ impl Seconds {
     }
 }
 
-impl std::str::FromStr for Seconds {
+impl FromStr for Seconds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

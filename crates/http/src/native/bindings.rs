@@ -10,20 +10,19 @@ use axum::response::{IntoResponse, Response};
 use mainstay_control::draw_id;
 use mainstay_domain::command::{CreateBinding, DeleteBinding, Rejection, RenewBinding, Request, RotateBinding};
 use mainstay_domain::view::{Binding, OperationState, View};
-use mainstay_types::{BindingId, ConsumerName, OperationId, Role};
+use mainstay_types::{BindingId, ConsumerName, InstanceName, OperationId, Role};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::instances::instance_name;
 use super::operations::{OperationBody, answer};
 use super::page::Page;
 use super::submit_drawn;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
-use crate::input::{Body, Key, PageParams, Params, Seconds, WaitParams};
+use crate::input::{Body, Key, PageParams, Params, Seconds, WaitParams, from_path};
 use crate::problem::{Code, Problem};
 
 /// How long the answer with the credentials is waited for when the caller does not say.
@@ -116,7 +115,7 @@ async fn list(
     Params(params): Params<PageParams>,
 ) -> Result<Json<Page<BindingBody>>, Problem> {
     let view = api.control.view();
-    let name = instance_name(&name)?;
+    let name = from_path(&name, "name")?;
     let instance = view.instance(&caller.tenant, &name).ok_or(Rejection::InstanceNotFound { name })?;
     let bindings = view.bindings_of(instance).map(|binding| body(binding));
     Ok(Json(Page::of(bindings, &params, |binding| binding.id.clone())))
@@ -133,7 +132,7 @@ async fn create(
     body: Body<NewBinding>,
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
-    let instance = instance_name(&name)?;
+    let instance: InstanceName = from_path(&name, "name")?;
     let accepted = submit_drawn(|| {
         let command = CreateBinding {
             request: request(&body.idempotency),
@@ -153,7 +152,7 @@ async fn create(
 #[utoipa::path(get, path = "/bindings/{id}", params(("id" = String, Path)), responses((status = 200, body = BindingBody), (status = "default", body = Problem)))]
 async fn get(State(api): ApiState, caller: Caller, Path(id): Path<String>) -> Result<Json<BindingBody>, Problem> {
     let view = api.control.view();
-    own(&view, &caller, &binding_id(&id)?).map(body).map(Json)
+    own(&view, &caller, &from_path(&id, "id")?).map(body).map(Json)
 }
 
 /// Revokes a binding: its credentials stop working and its sessions end.
@@ -167,7 +166,7 @@ async fn delete(
     Key(idempotency): Key,
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
-    let id = binding_id(&id)?;
+    let id: BindingId = from_path(&id, "id")?;
     let accepted = submit_drawn(|| {
         let command = DeleteBinding { request: request(&idempotency), tenant: caller.tenant.clone(), id: id.clone() };
         api.control.submit(caller.actor.clone(), command)
@@ -185,7 +184,7 @@ async fn renew(
     body: Body<Renewal>,
 ) -> Result<Json<BindingBody>, Problem> {
     caller.require(Role::Operator)?;
-    let id = binding_id(&id)?;
+    let id: BindingId = from_path(&id, "id")?;
     let lease_seconds = body.value.ttl.map(Seconds::whole);
     let command = RenewBinding { tenant: caller.tenant.clone(), id: id.clone(), lease_seconds };
     api.control.submit(caller.actor.clone(), command).await?;
@@ -204,7 +203,7 @@ async fn rotate(
     body: Body<Rotation>,
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
-    let id = binding_id(&id)?;
+    let id: BindingId = from_path(&id, "id")?;
     let accepted = submit_drawn(|| {
         let command = RotateBinding {
             request: request(&body.idempotency),
@@ -237,7 +236,7 @@ async fn deliver(
     if let OperationState::Failed { detail, .. } = &operation.state {
         return Err(Problem::new(Code::BindingFailed, detail.clone()).remedy("mend the cause and bind again"));
     }
-    let id = binding_id(&operation.subject.id)?;
+    let id: BindingId = from_path(&operation.subject.id, "id")?;
     let delivery = api.control.deliver(&id).await?;
     let view = api.control.view();
     let binding = view.binding(&id).ok_or(Rejection::BindingNotFound { id })?;
@@ -255,12 +254,6 @@ async fn deliver(
 fn own<'a>(view: &'a View, caller: &Caller, id: &BindingId) -> Result<&'a Binding, Problem> {
     let binding = view.binding(id).filter(|binding| binding.tenant == caller.tenant);
     binding.map(|binding| &**binding).ok_or_else(|| Rejection::BindingNotFound { id: id.clone() }.into())
-}
-
-fn binding_id(text: &str) -> Result<BindingId, Problem> {
-    text.parse().map_err(|error: mainstay_types::InvalidText| {
-        Problem::new(Code::FieldInvalid, error.to_string()).field("id").remedy("correct the id in the path")
-    })
 }
 
 fn body(binding: &Binding) -> BindingBody {

@@ -19,7 +19,7 @@ use super::page::Page;
 use super::submit_drawn;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
-use crate::input::{Body, Key, PageParams, Params, Seconds, WaitParams};
+use crate::input::{Body, Key, PageParams, Params, Seconds, WaitParams, from_path};
 use crate::problem::Problem;
 
 /// What a consumer asks for.
@@ -169,7 +169,7 @@ async fn create(
 #[utoipa::path(get, path = "/instances/{name}", params(("name" = String, Path)), responses((status = 200, body = InstanceBody), (status = "default", body = Problem)))]
 async fn get(State(api): ApiState, caller: Caller, Path(name): Path<String>) -> Result<Json<InstanceBody>, Problem> {
     let view = api.control.view();
-    let name = instance_name(&name)?;
+    let name = from_path(&name, "name")?;
     let instance = view.instance(&caller.tenant, &name).ok_or(Rejection::InstanceNotFound { name })?;
     Ok(Json(self::body(&api, &view, instance)))
 }
@@ -185,7 +185,7 @@ async fn delete(
     Key(idempotency): Key,
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
-    let name = instance_name(&name)?;
+    let name: InstanceName = from_path(&name, "name")?;
     let accepted = submit_drawn(|| {
         let operation = OperationId::from_random(draw_id());
         let request = Request { operation, idempotency: idempotency.clone() };
@@ -195,15 +195,6 @@ async fn delete(
     .await?;
     let wait = WaitParams { wait: params.wait };
     answer(&api, accepted, wait.duration()).await
-}
-
-/// The name of an instance in a path. What is no name can not be one of an instance either.
-pub(super) fn instance_name(text: &str) -> Result<InstanceName, Problem> {
-    text.parse().map_err(|error: mainstay_types::InvalidText| {
-        Problem::new(crate::problem::Code::FieldInvalid, error.to_string())
-            .field("name")
-            .remedy("correct the name in the path")
-    })
 }
 
 fn body(api: &Api, view: &View, instance: &Instance) -> InstanceBody {

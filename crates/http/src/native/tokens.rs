@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::page::Page;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
-use crate::input::{Body, PageParams, Params, Seconds};
-use crate::problem::{Code, Problem};
+use crate::input::{Body, PageParams, Params, Seconds, from_path};
+use crate::problem::Problem;
 
 /// A token that is asked for.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -99,9 +99,7 @@ async fn create(State(api): ApiState, caller: Caller, body: Body<NewTokenRequest
 #[utoipa::path(delete, path = "/tokens/{id}", params(("id" = String, Path)), responses((status = 204), (status = "default", body = Problem)))]
 async fn revoke(State(api): ApiState, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     caller.require(Role::Admin)?;
-    let id: TokenId = id.parse().map_err(|error: mainstay_types::InvalidText| {
-        Problem::new(Code::FieldInvalid, error.to_string()).field("id").remedy("correct the id in the path")
-    })?;
+    let id: TokenId = from_path(&id, "id")?;
     let cause = format!("{} asked for it", caller.actor);
     api.control.submit(caller.actor, RevokeToken { by: caller.scope, id, cause }).await?;
     Ok(StatusCode::NO_CONTENT)
