@@ -174,6 +174,11 @@ impl Control {
         self.inner.troubles.of_instance(instance)
     }
 
+    /// Why a cluster does not serve at this moment, as far as it was seen; nothing where it does.
+    pub fn trouble_with_cluster(&self, cluster: &mainstay_types::ClusterName) -> Option<String> {
+        self.inner.troubles.of_cluster(cluster)
+    }
+
     /// Whether the stores of the control plane answer: `None` where they do, the reason where not.
     pub async fn health(&self) -> [(&'static str, Option<String>); 2] {
         let journal = self.inner.journal.health().await.err().map(|error| chain(&error));

@@ -55,8 +55,12 @@ pub(crate) async fn dependencies(api: &Api) -> Vec<Dependency> {
     let stores = stores.map(|(name, detail)| Dependency { name: name.to_owned(), ready: detail.is_none(), detail });
     let view = api.control.view();
     let shared = view.clusters().filter(|cluster| cluster.plan == Plan::Shared).map(|cluster| {
-        let ready = cluster.state == ClusterState::Ready;
-        let detail = (!ready).then(|| cluster.reason.clone().unwrap_or_else(|| format!("it is {}", cluster.state)));
+        // The journal says what it has come to, the trouble how it is at this moment.
+        let trouble = api.control.trouble_with_cluster(&cluster.name);
+        let ready = cluster.state == ClusterState::Ready && trouble.is_none();
+        let reason =
+            || trouble.or_else(|| cluster.reason.clone()).unwrap_or_else(|| format!("it is {}", cluster.state));
+        let detail = (!ready).then(reason);
         Dependency { name: cluster.name.to_string(), ready, detail }
     });
     stores.chain(shared).collect()

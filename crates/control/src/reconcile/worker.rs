@@ -108,6 +108,7 @@ impl Worker {
         while let Some(done) = self.running.join_next().await {
             self.finish(done);
         }
+        self.control.troubles().forget(&self.name);
     }
 
     fn look_if_due(&mut self, view: &Arc<View>, cluster: &Arc<Cluster>) {
@@ -216,6 +217,7 @@ impl Worker {
         observation
             .credentials
             .retain(|(binding, _), _| view.binding(binding).is_some_and(|binding| !touched(&binding.instance_id)));
+        self.control.troubles().looked(&self.name, &observation.health);
         match &observation.health {
             Health::Down { cause } => {
                 self.end = None;
@@ -236,6 +238,7 @@ impl Worker {
     fn process_ended(&mut self, cause: String) {
         self.end = None;
         tracing::warn!(cluster = %self.name, cause, "the engine's process ended");
+        self.control.troubles().down(&self.name, cause.clone());
         self.history.record(Timestamp::now(), cause.clone());
         self.ended.get_or_insert(Ended { at: Instant::now(), cause: cause.clone() });
         self.observation = Some(Observation::without_service(Health::Down { cause }));
@@ -298,6 +301,7 @@ impl Worker {
         };
         let permanent = matches!(error, EngineError::Permanent { .. });
         let reason = chain(error);
+        self.control.troubles().down(&self.name, reason.clone());
         self.history.record(now, reason.clone());
         match self.history.decide(now) {
             _ if permanent => self.report_failure(reason),
