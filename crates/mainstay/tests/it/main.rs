@@ -5,6 +5,7 @@
 mod adoption;
 mod clients;
 mod full_disk;
+mod full_disk;
 mod harness;
 mod killed_control_plane;
 mod killed_engine;

@@ -2,6 +2,7 @@
 
 mod api;
 mod chance;
+mod disk;
 mod guardian;
 mod layer;
 mod outcome;
@@ -11,6 +12,7 @@ mod wait;
 
 pub use api::{Answer, Api};
 pub use chance::{Chance, soak, with_seeds};
+pub use disk::{Filler, may_mount, mount_small_disk};
 pub use layer::{Cli, Layer, Options};
 pub use outcome::uri_of;
 pub use processes::{is_alive, kill_process, runtime};
