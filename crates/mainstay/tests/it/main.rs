@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod adoption;
+mod bad_starts;
 mod clients;
-mod full_disk;
+mod drivers;
 mod full_disk;
 mod harness;
 mod killed_control_plane;
 mod killed_engine;
 mod manifest;
+mod observability;
 mod repairs;
 mod run;
+mod secrets;
 mod tenants;
 mod tour;
