@@ -15,5 +15,6 @@ mod observability;
 mod repairs;
 mod run;
 mod secrets;
+mod secrets;
 mod tenants;
 mod tour;
