@@ -25,6 +25,10 @@ const RESERVED_BYTES: u64 = 32 << 20;
 /// How long one engine may take to give its figures for the metrics page.
 const FIGURES_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a store may take to say that it is well. Whoever asks for readiness gives up after a few seconds, and has to
+/// hear before then which of the stores it is.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What the control plane is built from.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -181,8 +185,8 @@ impl Control {
 
     /// Whether the stores of the control plane answer: `None` where they do, the reason where not.
     pub async fn health(&self) -> [(&'static str, Option<String>); 2] {
-        let journal = self.inner.journal.health().await.err().map(|error| chain(&error));
-        let custody = self.inner.custody.health().await.err().map(|error| chain(&error));
+        let journal = trouble(self.inner.journal.health());
+        let (journal, custody) = futures::future::join(journal, trouble(self.inner.custody.health())).await;
         [("journal", journal), ("custody", custody)]
     }
 
@@ -237,6 +241,14 @@ pub(crate) fn spec(cluster: &Cluster) -> ClusterSpec {
         port: cluster.port,
         parameters: cluster.parameters.clone(),
         identity: cluster.identity.clone(),
+    }
+}
+
+/// Why a store does not answer, where it does not.
+async fn trouble<E: std::error::Error>(health: impl Future<Output = Result<(), E>>) -> Option<String> {
+    match tokio::time::timeout(HEALTH_TIMEOUT, health).await {
+        Ok(answer) => answer.err().map(|error| chain(&error)),
+        Err(_) => Some(format!("it did not answer within {} s", HEALTH_TIMEOUT.as_secs())),
     }
 }
 
