@@ -5,7 +5,7 @@ use mainstay_types::{BindingId, TenantName};
 use super::delete_binding::own_binding;
 use super::{Context, DEFAULT_OVERLAP_SECONDS, Decision, MAX_LEASE_SECONDS, Rejection, Request};
 use crate::event::{BindingRotationRequested, OperationKind, Subject, SubjectKind};
-use crate::view::{BindingState, View};
+use crate::view::{BindingState, InstanceState, View};
 
 /// Gives a binding a new credential; the present one works on until the overlap ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,13 @@ impl RotateBinding {
         };
         if !state.is_empty() {
             return Err(Rejection::BindingNotReady { id: self.id.clone(), state });
+        }
+        // Nothing is made on an instance that has failed, and whoever asked would wait for ever.
+        if let Some(instance) = view.instance_by_id(&binding.instance_id)
+            && instance.state == InstanceState::Failed
+        {
+            let (name, reason) = (instance.name.clone(), instance.reason.clone().unwrap_or_default());
+            return Err(Rejection::InstanceFailed { name, reason });
         }
         let subject = Subject::new(SubjectKind::Binding, &self.id);
         let requested = BindingRotationRequested { generation: binding.newest_generation() + 1, overlap_seconds };

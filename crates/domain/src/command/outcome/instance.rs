@@ -4,8 +4,8 @@ use mainstay_types::InstanceId;
 
 use crate::command::{Context, Decision, Rejection};
 use crate::event::{
-    BindingRevoked, Body, InstanceDeleted, InstanceFailed, InstanceReady, InstanceRepaired, NewEvent, OperationKind,
-    Subject, SubjectKind,
+    BindingFailed, BindingRevoked, Body, InstanceDeleted, InstanceFailed, InstanceReady, InstanceRepaired, NewEvent,
+    OperationKind, Subject, SubjectKind,
 };
 use crate::view::{Instance, InstanceState, View};
 
@@ -55,6 +55,17 @@ impl InstanceFailure {
         let mut events = vec![event(context, instance, failed)];
         let failure = Some(("instance_failed", self.reason.as_str()));
         events.extend(finish(view, context, instance, OperationKind::CreateInstance, failure));
+        // Credentials that were still to be made on it never will be: whoever waits reads the reason.
+        for binding in view.bindings_of(instance).filter(|binding| binding.is_live()) {
+            let subject = Subject::new(SubjectKind::Binding, &binding.id);
+            if binding.current().is_none() {
+                let failed = BindingFailed { reason: self.reason.clone() };
+                events.push(context.event(Some(instance.tenant.clone()), subject.clone(), failed));
+            }
+            for kind in [OperationKind::CreateBinding, OperationKind::RotateBinding] {
+                events.extend(context.finish(view, &instance.tenant, &subject, kind, failure));
+            }
+        }
         Ok(Decision::of(events))
     }
 }
