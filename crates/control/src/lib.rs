@@ -15,5 +15,5 @@ pub use control::{Accepted, Clusters, Config, Control, SubmitError, WaitError};
 pub use credentials::{Delivery, DeliveryError};
 pub use draw::{draw_id, draw_secret};
 pub use outside::busy_ports;
-pub use reconcile::Reconciler;
+pub use reconcile::{Reconciler, Tempo};
 pub use tokens::{Bearer, NewToken, TokenRefused};

@@ -32,6 +32,8 @@ pub(super) struct Attempt {
 pub(super) struct Ended {
     pub(super) at: std::time::Instant,
     pub(super) cause: String,
+    /// Whether it is on record already, because the start that follows takes long.
+    pub(super) told: bool,
 }
 
 /// Why a step is to be tried again.
@@ -43,6 +45,8 @@ pub(super) enum AttemptError {
     Submit(#[source] SubmitError),
     #[error("the password could not be had")]
     Custody(#[source] mainstay_custody::RecordError),
+    #[error("the step panicked, which is a mistake in this version")]
+    Panicked(#[source] tokio::task::JoinError),
 }
 
 impl Attempt {
@@ -115,6 +119,10 @@ impl Attempt {
             }
             Err(error @ EngineError::Permanent { .. }) => {
                 let reason = error.to_string();
+                if !self.was_applied(binding, generation) {
+                    // Nobody will ever log in with it, and nothing else would remove it.
+                    self.forget_password(binding, generation).await?;
+                }
                 self.report(CredentialRefused { binding: binding.clone(), generation, reason }).await
             }
             Err(error) => Err(AttemptError::Engine(error)),
@@ -125,7 +133,7 @@ impl Attempt {
         let Some((_, credential)) = self.credential(binding, generation) else { return Ok(()) };
         self.engine.unbind(&spec(&self.cluster), &credential).await.map_err(AttemptError::Engine)?;
         // The password goes before the record of its end: after a crash in between, the step is simply repeated.
-        self.control.custody().delete(&secret_path(binding, generation)).await.map_err(AttemptError::Custody)?;
+        self.forget_password(binding, generation).await?;
         self.report(CredentialRemoved { binding: binding.clone(), generation }).await
     }
 
@@ -134,16 +142,24 @@ impl Attempt {
         for instance in self.view.instances_on(&self.cluster.name) {
             for binding in self.view.bindings_of(instance) {
                 for credential in &binding.credentials {
-                    let path = secret_path(&binding.id, credential.generation);
-                    self.control.custody().delete(&path).await.map_err(AttemptError::Custody)?;
+                    self.forget_password(&binding.id, credential.generation).await?;
                 }
             }
         }
         Ok(())
     }
 
+    async fn forget_password(&self, binding: &BindingId, generation: Generation) -> Result<(), AttemptError> {
+        self.control.custody().delete(&secret_path(binding, generation)).await.map(drop).map_err(AttemptError::Custody)
+    }
+
     async fn report(&self, command: impl Into<Command>) -> Result<(), AttemptError> {
         self.control.submit(Actor::System, command).await.map(drop).map_err(AttemptError::Submit)
+    }
+
+    fn was_applied(&self, binding: &BindingId, generation: Generation) -> bool {
+        let credential = self.view.binding(binding).and_then(|binding| binding.credential(generation));
+        credential.is_some_and(|credential| credential.applied.is_some())
     }
 
     fn credential(&self, binding: &BindingId, generation: Generation) -> Option<(Arc<Instance>, CredentialSpec)> {

@@ -6,7 +6,9 @@ mod troubles;
 mod worker;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use mainstay_engine::supervise::RestartPolicy;
 use mainstay_types::ClusterName;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -19,13 +21,35 @@ pub(crate) use troubles::Troubles;
 /// Runs a worker for every cluster of the view, as clusters come and go.
 pub struct Reconciler {
     control: Control,
+    tempo: Tempo,
     workers: HashMap<ClusterName, JoinHandle<()>>,
+}
+
+/// How fast the loop goes about its work where nothing drives it.
+#[derive(Debug, Clone)]
+pub struct Tempo {
+    /// How often a cluster is looked at when nothing else gives cause to. What another hand has changed is seen, and
+    /// mended, within this time.
+    pub observe_every: Duration,
+    /// How the starts of a cluster that does not run are spaced out.
+    pub restarts: RestartPolicy,
+}
+
+impl Default for Tempo {
+    fn default() -> Self {
+        Self { observe_every: Duration::from_secs(5), restarts: RestartPolicy::default() }
+    }
 }
 
 impl Reconciler {
     /// A reconciler that does nothing until it is run.
     pub fn new(control: Control) -> Self {
-        Self { control, workers: HashMap::new() }
+        Self { control, tempo: Tempo::default(), workers: HashMap::new() }
+    }
+
+    /// The same reconciler at another tempo, for whoever can not wait.
+    pub fn with_tempo(self, tempo: Tempo) -> Self {
+        Self { tempo, ..self }
     }
 
     /// Runs until `stop` turns true; then waits for the steps in progress, each of which has its own bound.
@@ -56,7 +80,7 @@ impl Reconciler {
                 tracing::error!(cluster = %cluster.name, engine = %cluster.engine, "this version lacks the cluster's engine");
                 continue;
             };
-            let worker = Worker::new(self.control.clone(), engine, cluster.name.clone(), stop.clone());
+            let worker = Worker::new(self.control.clone(), engine, cluster.name.clone(), &self.tempo, stop.clone());
             self.workers.insert(cluster.name.clone(), tokio::spawn(worker.run()));
         }
     }

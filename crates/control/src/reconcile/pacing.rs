@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 
 use mainstay_domain::plan::{Step, Target};
-use mainstay_types::Timestamp;
+use mainstay_types::{BindingId, Generation, Timestamp};
 
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_WAIT_MILLIS: i64 = 200;
 /// The longest wait. A fault that lasts is met twice a minute, and its end is noticed within half a minute.
 const LONGEST_WAIT_MILLIS: i64 = 30_000;
+/// How long after its next try was due a failed step is remembered. Nobody wants a step any more that was not tried
+/// again by then, and forgetting it keeps the table as small as what fails at present.
+const FORGET_AFTER_SECONDS: u64 = 300;
 
 /// The steps that failed lately and when each may be tried again.
 #[derive(Default)]
@@ -16,9 +19,10 @@ pub(super) struct Pacing {
     failures: HashMap<Key, Failures>,
 }
 
-/// A step is known by what it does and to what; what caused it does not make it another one.
+/// A step is known by what it does and to what; what caused it does not make it another one. Each credential is a thing
+/// of its own: one that the engine does not take must not hold up the others of its instance.
 #[derive(PartialEq, Eq, Hash, Clone)]
-pub(super) struct Key(&'static str, Target);
+pub(super) struct Key(&'static str, Target, Option<(BindingId, Generation)>);
 
 struct Failures {
     count: u32,
@@ -27,7 +31,13 @@ struct Failures {
 
 impl Key {
     pub(super) fn of(step: &Step) -> Self {
-        Self(step.name(), step.target())
+        let credential = match step {
+            Step::Bind { binding, generation, .. } | Step::Unbind { binding, generation, .. } => {
+                Some((binding.clone(), *generation))
+            }
+            _ => None,
+        };
+        Self(step.name(), step.target(), credential)
     }
 }
 
@@ -42,6 +52,7 @@ impl Pacing {
     }
 
     pub(super) fn failed(&mut self, key: Key, now: Timestamp) {
+        self.failures.retain(|_, failures| now < failures.next_try.plus_seconds(FORGET_AFTER_SECONDS));
         let failures = self.failures.entry(key).or_insert(Failures { count: 0, next_try: now });
         let wait = FIRST_WAIT_MILLIS.saturating_mul(1 << failures.count.min(20)).min(LONGEST_WAIT_MILLIS);
         failures.count += 1;

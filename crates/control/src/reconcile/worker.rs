@@ -3,7 +3,7 @@
 //! It owns what was last seen of the cluster and which steps are in progress. Everything else it reads off the view
 //! each time round, so that a worker that starts after a crash goes on where the last one was.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,26 +13,27 @@ use mainstay_domain::command::{ClusterDegradation, ClusterFailure};
 use mainstay_domain::event::Actor;
 use mainstay_domain::plan::{Plan, Step, Target, plan};
 use mainstay_domain::view::{Cluster, ClusterState, InstanceState, View};
-use mainstay_engine::supervise::{CrashHistory, Decision, RestartPolicy};
+use mainstay_engine::supervise::{CrashHistory, Decision};
 use mainstay_engine::{Engine, EngineError};
 use mainstay_types::{ClusterName, Health, InstanceId, Observation, Timestamp};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tracing::Instrument;
 
+use super::Tempo;
 use super::attempt::{Attempt, AttemptError, Ended, instance_spec};
 use super::pacing::{Key, Pacing};
 use crate::control::{Control, chain, spec};
 use crate::credentials::credential_spec;
 
-/// How often a cluster is looked at when nothing else gives cause to. What another hand has changed is seen, and
-/// mended, within this time.
-const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 /// How long a look may take before the cluster counts as unresponsive.
 const OBSERVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Steps in progress at the same time on one cluster: enough to fill an engine's group commit, too few to starve its
 /// consumers of connections.
 const STEPS_AT_ONCE: usize = 8;
+/// How long a cluster whose process ended may take to serve again before it counts as degraded: as long as a restart
+/// is promised to take at most. Whoever asks after that is told the truth while the start goes on.
+const SLOW_START: Duration = Duration::from_secs(5);
 /// The longest the worker sleeps, should time itself be set back.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -41,26 +42,32 @@ pub(super) struct Worker {
     engine: Arc<dyn Engine>,
     name: ClusterName,
     stop: watch::Receiver<bool>,
+    observe_every: Duration,
 
     observation: Option<Observation>,
     next_look: Instant,
     looking: bool,
-    /// Instances that were worked on since the look in progress began: what it says of them may be out of date.
+    /// Instances that were worked on while the look in progress went on: what it says of them may be out of date.
     touched: HashSet<InstanceId>,
+    /// Whether the process ended while the look in progress went on: all that it says may be out of date.
+    outdated: bool,
+    /// The end of the process that no start has followed yet.
     ended: Option<Ended>,
     history: CrashHistory,
     pacing: Pacing,
     busy: HashSet<Target>,
     running: JoinSet<Done>,
+    /// The steps among what is running.
+    steps: HashMap<Id, Step>,
     /// Resolves when the cluster's process ends; armed while it is known to run.
     end: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
 }
 
 /// Something that ran beside the loop has come to its end.
-#[expect(clippy::large_enum_variant, reason = "there are a handful of them at a time")]
+#[allow(clippy::large_enum_variant, reason = "there are a handful of them at a time")]
 enum Done {
     Looked(Observation),
-    Stepped(Step, Result<(), AttemptError>),
+    Stepped(Result<(), AttemptError>),
     Reported,
 }
 
@@ -69,6 +76,7 @@ impl Worker {
         control: Control,
         engine: Arc<dyn Engine>,
         name: ClusterName,
+        tempo: &Tempo,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -76,15 +84,18 @@ impl Worker {
             engine,
             name,
             stop,
+            observe_every: tempo.observe_every,
             observation: None,
             next_look: Instant::now(),
             looking: false,
             touched: HashSet::new(),
+            outdated: false,
             ended: None,
-            history: CrashHistory::new(RestartPolicy::default()),
+            history: CrashHistory::new(tempo.restarts.clone()),
             pacing: Pacing::default(),
             busy: HashSet::new(),
             running: JoinSet::new(),
+            steps: HashMap::new(),
             end: None,
         }
     }
@@ -100,12 +111,12 @@ impl Worker {
             tokio::select! {
                 changed = views.changed() => if changed.is_err() { break },
                 changed = self.stop.changed() => if changed.is_err() { break },
-                Some(done) = self.running.join_next() => self.finish(done),
+                Some(done) = self.running.join_next_with_id() => self.finish(done),
                 cause = ended(&mut self.end) => self.process_ended(cause),
                 () = tokio::time::sleep(wake) => {}
             }
         }
-        while let Some(done) = self.running.join_next().await {
+        while let Some(done) = self.running.join_next_with_id().await {
             self.finish(done);
         }
         self.control.troubles().forget(&self.name);
@@ -117,7 +128,13 @@ impl Worker {
             return;
         }
         self.looking = true;
-        self.touched.clear();
+        self.outdated = false;
+        // A step that is in progress now may end before the engine looks, and the look still be told of before it.
+        let instance = |target: &Target| match target {
+            Target::Instance(instance) => Some(instance.clone()),
+            Target::Cluster | Target::Journal => None,
+        };
+        self.touched = self.busy.iter().filter_map(instance).collect();
         let (engine, view, cluster) = (self.engine.clone(), view.clone(), cluster.clone());
         self.running.spawn(async move { Done::Looked(look(&*engine, &view, &cluster).await) });
     }
@@ -126,7 +143,7 @@ impl Worker {
     fn act(&mut self, view: &Arc<View>, cluster: &Arc<Cluster>) -> Duration {
         let now = Timestamp::now();
         let Plan { steps, next_due } = plan(view, &self.name, self.observation.as_ref(), now);
-        let mut wake = LONGEST_SLEEP;
+        let mut wake = LONGEST_SLEEP.min(self.tell_of_slow_start(cluster));
         if !self.looking {
             wake = wake.min(self.next_look.saturating_duration_since(Instant::now()));
         }
@@ -136,22 +153,42 @@ impl Worker {
         for step in steps {
             let target = step.target();
             let exclusive = target == Target::Cluster;
-            let crowded = self.busy.len() >= STEPS_AT_ONCE || (exclusive && (self.looking || !self.busy.is_empty()));
-            if self.busy.contains(&Target::Cluster) || crowded {
+            if self.busy.contains(&Target::Cluster) || self.busy.len() >= STEPS_AT_ONCE {
                 break;
             }
             if self.busy.contains(&target) {
                 continue;
             }
-            match self.may_begin(&step, now) {
-                Ok(()) => self.begin(step, view, cluster),
-                Err(not_before) => wake = wake.min(until(not_before, now)),
+            // What has to wait because it failed holds up nothing else.
+            if let Err(not_before) = self.may_begin(&step, now) {
+                wake = wake.min(until(not_before, now));
+                continue;
             }
+            // What wants the cluster for itself lets nothing else begin until the cluster is free.
+            if exclusive && (self.looking || !self.busy.is_empty()) {
+                break;
+            }
+            self.begin(step, view, cluster);
             if exclusive {
                 break;
             }
         }
         wake
+    }
+
+    /// Records that the cluster does not serve once its start takes long; answers when that would be.
+    fn tell_of_slow_start(&mut self, cluster: &Cluster) -> Duration {
+        let Some(ended) = self.ended.as_mut().filter(|ended| !ended.told) else { return LONGEST_SLEEP };
+        let left = SLOW_START.saturating_sub(ended.at.elapsed());
+        if left.is_zero() {
+            ended.told = true;
+            if cluster.state == ClusterState::Ready {
+                let reason = format!("its process ended, and it is being started: {}", ended.cause);
+                self.report_degradation(reason);
+            }
+            return LONGEST_SLEEP;
+        }
+        left
     }
 
     /// Whether a step may begin now, and if not, when.
@@ -174,7 +211,8 @@ impl Worker {
         if let Target::Instance(instance) = &target {
             self.touched.insert(instance.clone());
         }
-        if target == Target::Cluster {
+        if matches!(step, Step::Start { .. } | Step::Remove) {
+            // Its end is no news while it is started, and none any more once it is removed.
             self.end = None;
         }
         self.busy.insert(target);
@@ -186,31 +224,37 @@ impl Worker {
             ended: self.ended.clone(),
         };
         let span = tracing::info_span!("step", cluster = %self.name, node = %cluster.node, step = step.name());
-        let carry_out = async move {
-            let outcome = attempt.carry_out(&step).await;
-            Done::Stepped(step, outcome)
-        };
-        self.running.spawn(carry_out.instrument(span));
+        let planned = step.clone();
+        let carry_out = async move { Done::Stepped(attempt.carry_out(&planned).await) };
+        let id = self.running.spawn(carry_out.instrument(span)).id();
+        self.steps.insert(id, step);
     }
 
-    fn finish(&mut self, done: Result<Done, tokio::task::JoinError>) {
-        match done {
-            Ok(Done::Looked(observation)) => self.looked(observation),
-            Ok(Done::Stepped(step, outcome)) => self.stepped(step, outcome),
-            Ok(Done::Reported) => {}
-            Err(error) => {
-                // A step that panicked leaves its target marked as busy; whatever it was, it must not block the cluster.
-                tracing::error!(cluster = %self.name, %error, "a step ended badly");
-                self.busy.clear();
+    fn finish(&mut self, done: Result<(Id, Done), JoinError>) {
+        let id = match &done {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        match (self.steps.remove(&id), done) {
+            (Some(step), Ok((_, Done::Stepped(outcome)))) => self.stepped(step, outcome),
+            (Some(step), Err(error)) => self.stepped(step, Err(AttemptError::Panicked(error))),
+            (_, Ok((_, Done::Looked(observation)))) => self.looked(observation),
+            (None, Err(error)) => {
+                tracing::error!(cluster = %self.name, %error, "a look at the cluster ended badly");
                 self.looking = false;
-                self.next_look = Instant::now() + OBSERVE_EVERY;
+                self.next_look = Instant::now() + self.observe_every;
             }
+            (_, Ok((_, Done::Reported | Done::Stepped(_)))) => {}
         }
     }
 
     fn looked(&mut self, mut observation: Observation) {
         self.looking = false;
-        self.next_look = Instant::now() + OBSERVE_EVERY;
+        if self.outdated {
+            self.next_look = Instant::now();
+            return;
+        }
+        self.next_look = Instant::now() + self.observe_every;
         let view = self.control.view();
         let touched = |instance: &InstanceId| self.touched.contains(instance);
         observation.instances.retain(|instance, _| !touched(instance));
@@ -219,10 +263,9 @@ impl Worker {
             .retain(|(binding, _), _| view.binding(binding).is_some_and(|binding| !touched(&binding.instance_id)));
         self.control.troubles().looked(&self.name, &observation.health);
         match &observation.health {
-            Health::Down { cause } => {
-                self.end = None;
-                tracing::debug!(cluster = %self.name, cause, "the cluster is down");
-            }
+            // The look may tell of the end before whoever waits for the end does.
+            Health::Down { cause } if self.end.is_some() => self.process_ended(cause.clone()),
+            Health::Down { cause } => tracing::debug!(cluster = %self.name, cause, "the cluster is down"),
             Health::Serving | Health::Unresponsive { .. } if self.end.is_none() => self.watch_for_end(&view),
             Health::Serving | Health::Unresponsive { .. } => {}
         }
@@ -237,10 +280,18 @@ impl Worker {
 
     fn process_ended(&mut self, cause: String) {
         self.end = None;
+        self.outdated = self.looking;
         tracing::warn!(cluster = %self.name, cause, "the engine's process ended");
         self.control.troubles().down(&self.name, cause.clone());
-        self.history.record(Timestamp::now(), cause.clone());
-        self.ended.get_or_insert(Ended { at: Instant::now(), cause: cause.clone() });
+        let now = Timestamp::now();
+        self.history.record(now, cause.clone());
+        // An end that is followed by a start at once is told of by the start alone.
+        match self.history.decide(now) {
+            Decision::Start => {}
+            Decision::Wait { .. } => self.report_degradation(cause.clone()),
+            Decision::GiveUp { reason, .. } => self.report_failure(reason),
+        }
+        self.ended.get_or_insert(Ended { at: Instant::now(), cause: cause.clone(), told: false });
         self.observation = Some(Observation::without_service(Health::Down { cause }));
     }
 
@@ -257,7 +308,11 @@ impl Worker {
                 self.next_look = Instant::now();
                 if outcome.is_ok() {
                     self.observation = None;
+                }
+                if let (Step::Start { .. }, Ok(())) = (&step, &outcome) {
                     self.ended = None;
+                    // From now on, so that an end before the first look counts as one too.
+                    self.watch_for_end(&self.control.view());
                 }
             }
             Target::Instance(instance) => {
@@ -289,6 +344,11 @@ impl Worker {
             self.control.troubles().set(&instance, reason);
             self.pacing.failed(Key::of(step), now);
             return;
+        }
+        if let Step::Remove = step {
+            for instance in self.control.view().instances_on(&self.name) {
+                self.control.troubles().set(&instance.id, reason.clone());
+            }
         }
         let Step::Start { .. } = step else {
             self.pacing.failed(Key::of(step), now);
