@@ -1,0 +1,165 @@
+//! An engine that misbehaves in ways that no engine should: it panics, and its looks come late.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use mainstay_engine::fake::{FakeEngine, Operation};
+use mainstay_engine::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started};
+use mainstay_types::{Observation, Offering, Plan};
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use crate::harness::{Ground, shared, username};
+
+/// The fake engine behind a clumsy hand.
+struct Clumsy {
+    inner: FakeEngine,
+    /// So many calls of `bind` panic.
+    panics: AtomicU32,
+    /// How many looks were taken, told or not.
+    looks: watch::Sender<usize>,
+    /// Looks are told of only while this is true.
+    tells: watch::Sender<bool>,
+}
+
+impl Clumsy {
+    fn new(inner: FakeEngine, panics: u32) -> Arc<Self> {
+        let (looks, tells) = (watch::Sender::new(0), watch::Sender::new(true));
+        Arc::new(Self { inner, panics: panics.into(), looks, tells })
+    }
+}
+
+#[async_trait]
+impl Engine for Clumsy {
+    fn offering(&self) -> &Offering {
+        self.inner.offering()
+    }
+
+    fn host(&self) -> IpAddr {
+        self.inner.host()
+    }
+
+    async fn availability(&self) -> Availability {
+        self.inner.availability().await
+    }
+
+    async fn start(&self, cluster: &ClusterSpec) -> Result<Started, EngineError> {
+        self.inner.start(cluster).await
+    }
+
+    async fn ended(&self, cluster: &ClusterSpec) -> String {
+        self.inner.ended(cluster).await
+    }
+
+    async fn observe(
+        &self,
+        cluster: &ClusterSpec,
+        instances: &[InstanceSpec],
+        credentials: &[CredentialSpec],
+    ) -> Result<Observation, EngineError> {
+        let observation = self.inner.observe(cluster, instances, credentials).await;
+        self.looks.send_modify(|looks| *looks += 1);
+        // It ends with the test when the sender goes first.
+        let _ = self.tells.subscribe().wait_for(|tells| *tells).await;
+        observation
+    }
+
+    async fn reconfigure(&self, cluster: &ClusterSpec) -> Result<(), EngineError> {
+        self.inner.reconfigure(cluster).await
+    }
+
+    async fn stop(&self, cluster: &ClusterSpec) -> Result<(), EngineError> {
+        self.inner.stop(cluster).await
+    }
+
+    async fn remove(&self, cluster: &ClusterSpec) -> Result<(), EngineError> {
+        self.inner.remove(cluster).await
+    }
+
+    async fn provision(&self, cluster: &ClusterSpec, instance: &InstanceSpec) -> Result<(), EngineError> {
+        self.inner.provision(cluster, instance).await
+    }
+
+    async fn deprovision(&self, cluster: &ClusterSpec, instance: &InstanceSpec) -> Result<(), EngineError> {
+        self.inner.deprovision(cluster, instance).await
+    }
+
+    async fn bind(
+        &self,
+        cluster: &ClusterSpec,
+        instance: &InstanceSpec,
+        credential: &CredentialSpec,
+        password: &SecretString,
+    ) -> Result<(), EngineError> {
+        let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(left.is_err(), "the engine has a mistake");
+        self.inner.bind(cluster, instance, credential, password).await
+    }
+
+    async fn unbind(&self, cluster: &ClusterSpec, credential: &CredentialSpec) -> Result<(), EngineError> {
+        self.inner.unbind(cluster, credential).await
+    }
+
+    fn delivery(
+        &self,
+        cluster: &ClusterSpec,
+        credential: &CredentialSpec,
+        password: &SecretString,
+    ) -> BTreeMap<&'static str, SecretString> {
+        self.inner.delivery(cluster, credential, password)
+    }
+
+    async fn figures(&self, cluster: &ClusterSpec) -> Result<Vec<(&'static str, f64)>, EngineError> {
+        self.inner.figures(cluster).await
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_panics_is_tried_again_and_ends_nothing_else() {
+    let layer = Ground::in_memory().await.with_engine(|fake| Clumsy::new(fake, 2)).start().await;
+    layer.succeeded(&layer.create("shop", Plan::Shared).await).await;
+    let id = layer.instance("shop").id.clone();
+    let mut hold = layer.fake().hold(Operation::Provision);
+    let next = layer.create("next", Plan::Shared).await;
+    hold.reached(1).await;
+    let (binding, bind) = layer.bind("shop", 3600).await;
+    layer
+        .eventually("there is an explanation", || {
+            layer.control.trouble_with(&id).is_some_and(|trouble| trouble.contains("the step panicked"))
+        })
+        .await;
+    layer.succeeded(&bind).await;
+    drop(hold);
+    layer.succeeded(&next).await;
+    assert!(layer.connects(&binding).await);
+    let provisioned = layer.fake().calls().iter().filter(|(call, _)| *call == Operation::Provision).count();
+    assert_eq!(provisioned, 2, "what was in progress beside it goes on, and is not begun a second time");
+}
+
+/// A look that began before a repair was done tells of the time before it; the repair is not done twice.
+#[tokio::test]
+async fn a_late_look_is_not_believed_about_what_changed_meanwhile() {
+    let ground = Ground::in_memory().await;
+    let clumsy = Clumsy::new(ground.fake.clone(), 0);
+    let layer = ground.with_engine(|_| clumsy.clone()).start().await;
+    let binding = layer.bound("shop").await;
+    let mut hold = layer.fake().hold(Operation::Bind);
+    layer.fake().drop_credential(&shared(), &username(&binding, 1));
+    hold.reached(1).await;
+
+    let mut looks = clumsy.looks.subscribe();
+    clumsy.tells.send_replace(false);
+    let taken = *looks.borrow_and_update();
+    // One look may have been under way; the one after it is held for certain.
+    looks.wait_for(|looks| *looks > taken).await.unwrap();
+    drop(hold);
+    layer.event("v1.binding.repaired").await;
+    clumsy.tells.send_replace(true);
+    let told = *looks.borrow_and_update();
+    looks.wait_for(|looks| *looks > told + 1).await.unwrap();
+    layer.bound("next").await;
+    assert_eq!(layer.count("v1.binding.repaired").await, 1);
+}

@@ -1,0 +1,13 @@
+//! The control plane with its loop running, on real stores and an engine that does as it is told.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail as the test itself does")]
+
+mod clumsy;
+mod failures;
+mod full_disk;
+mod harness;
+mod leases;
+mod repair;
+mod restart;
+mod simulation;
+mod work;
