@@ -7,16 +7,28 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection};
 
-use crate::harness::{Layer, Options, kill_process, runtime, until};
+use crate::harness::{Chance, Layer, Options, kill_process, runtime, soak, until, with_seeds};
 
 const SHARED: &str = "postgresql-shared";
 /// The promise.
 const SERVING_AGAIN: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Fewer than make a crash loop, in which starts are spaced out.
 const KILLS: usize = 3;
+const ROWS_BETWEEN_KILLS: u64 = 200;
 
 #[test]
 fn a_killed_server_serves_again_and_has_lost_nothing() {
+    with_seeds(1, round);
+}
+
+#[test]
+fn soak_killed_engine() {
+    soak(round);
+}
+
+fn round(seed: u64) {
+    let mut chance = Chance::new(seed);
     let layer = Layer::start(Options::default());
     layer.create("shop");
     let uri = layer.bind("shop", "web")["credentials"]["uri"].as_str().unwrap().to_owned();
@@ -26,6 +38,7 @@ fn a_killed_server_serves_again_and_has_lost_nothing() {
 
     for kill in 1..=KILLS {
         let postmaster = layer.postmaster(SHARED);
+        writer.wait_for_rows(chance.pick(1..ROWS_BETWEEN_KILLS) as usize);
         let session = writer.session();
         let readiness = Readiness::watch(&layer);
         kill_process(postmaster);
@@ -59,8 +72,9 @@ fn a_killed_server_serves_again_and_has_lost_nothing() {
     assert!(lost.is_empty(), "of {} acknowledged rows these are lost: {lost:?}", acknowledged.len());
     println!("{} acknowledged rows, none lost", acknowledged.len());
     // Nothing but the restarts happened to the cluster, and no repair was called for.
-    let repairs = layer.events().into_iter().filter(|event| event["type"].as_str().unwrap().ends_with(".repaired"));
-    assert_eq!(repairs.collect::<Vec<_>>(), [serde_json::Value::Null; 0]);
+    let is_repair = |event: &serde_json::Value| event["type"].as_str().unwrap().ends_with(".repaired");
+    let repairs: Vec<_> = layer.events().into_iter().filter(is_repair).collect();
+    assert!(repairs.is_empty(), "{repairs:#?}");
 }
 
 #[test]
@@ -130,6 +144,13 @@ impl Writer {
 
     fn wait_for_session(&self, session: usize) {
         until("a new session commits something", PATIENCE, || (self.session() >= session).then_some(()));
+    }
+
+    /// Waits for so many rows more than there are.
+    fn wait_for_rows(&self, more: usize) {
+        let rows = || self.record.lock().unwrap().acknowledged.len();
+        let wanted = rows() + more;
+        until("rows are written", PATIENCE, || (rows() >= wanted).then_some(()));
     }
 
     fn finish(self) -> Vec<i64> {

@@ -13,7 +13,7 @@ mod wait;
 pub use api::{Answer, Api};
 pub use chance::{Chance, soak, with_seeds};
 pub use disk::{Filler, may_mount, mount_small_disk};
-pub use layer::{Cli, Layer, Options};
+pub use layer::{Layer, Options};
 pub use outcome::uri_of;
 pub use processes::{is_alive, kill_process, runtime};
 pub use wait::until;
