@@ -33,6 +33,10 @@ const BATCH_DELAY: Duration = Duration::from_secs(5);
 /// How long one request to the collector may take. It runs on a thread of its own, where nobody waits for it.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// PostgreSQL's notices, such as that a role is a member already, are no news of the layer's. Whoever wants them names
+/// this target in Log:Filter, where a later directive for the same target takes the place of this one.
+const WITHOUT_NOTICES: &str = "sqlx::postgres::notice=warn";
+
 /// How long the end of the process waits for the last spans: they are worth less than a prompt stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -114,7 +118,8 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&log.filter).map_err(TelemetryError::Filter)?;
+    let directives = format!("{WITHOUT_NOTICES},{}", log.filter);
+    let filter = EnvFilter::try_new(directives).map_err(TelemetryError::Filter)?;
     let lines = match is_json(log.format, terminal) {
         true => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
         false => fmt::layer().with_ansi(terminal && !no_color()).with_target(false).with_writer(writer).boxed(),
@@ -272,6 +277,23 @@ mod tests {
         );
         let text = logged(LogFormat::Text, false, &none, work);
         assert!(text.contains("bound") && text.contains("instance=\"shop\"") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn notices_of_postgresql_are_logged_where_they_are_wanted() {
+        let none = Tracing::start(&Telemetry { otlp_endpoint: None }).unwrap();
+        for (filter, wanted) in [("info", false), ("debug", false), ("info,sqlx::postgres::notice=info", true)] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let log = Log { format: LogFormat::Json, filter: filter.to_owned() };
+            let subscriber = subscriber(&log, false, move || writer.clone(), &none).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::info!(target: "sqlx::postgres::notice", "already exists");
+                tracing::info!("heard");
+            });
+            assert_eq!(lines.text().contains("already exists"), wanted, "{filter}");
+            assert!(lines.text().contains("heard"), "{filter}");
+        }
     }
 
     #[test]
