@@ -202,6 +202,24 @@ fn a_journal_that_was_damaged_in_the_middle() {
     assert_eq!(layer.api().get("/api/v1/instances/shop").expect(200)["state"], "ready");
 }
 
+#[test]
+fn a_journal_that_was_damaged_below_its_snapshot() {
+    let mut layer = Layer::start(Options::default());
+    layer.create("shop");
+    layer.stop();
+    let journal = layer.data_dir().join("storage/journal.sqlite");
+    let snapshot: u64 = sql(&journal, "SELECT max(sequence) FROM snapshots").parse().unwrap();
+    assert!(snapshot > 3, "a stop in order leaves a snapshot");
+    sql(&journal, "UPDATE events SET body = CAST(x'ff' || substr(body, 2) AS BLOB) WHERE sequence = 3");
+
+    // The view does not need the event, so that the layer serves; whoever asks for the event is not passed over it.
+    layer.restart();
+    assert_says(&layer.cli(&["journal", "verify"]).fail(1), &["event 3"]);
+    assert_eq!(layer.api().get("/api/v1/events").expect(500)["code"], "internal");
+    assert_says(&layer.log(), &["event 3 does not fit"]);
+    assert_eq!(layer.api().get("/api/v1/events?after=3").expect(200)["items"][0]["sequence"], 4);
+}
+
 fn copy_directory(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }

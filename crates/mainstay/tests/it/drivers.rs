@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_storage::scratch::ScratchPostgres;
 use secrecy::ExposeSecret;
@@ -11,6 +11,8 @@ use serde_json::json;
 use crate::harness::{Layer, Options, until, uri_of};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Whoever asks for readiness gives up soon; two seconds are the store's, the rest is for busy machines.
+const READINESS: Duration = Duration::from_secs(4);
 const DRIVER: &str = "Storage__Driver";
 const DEFAULT: &str = "ConnectionStrings__Default";
 
@@ -86,7 +88,9 @@ fn the_state_in_postgresql_goes_away_and_comes_back() {
         let refused = layer.api().post("/api/v1/instances", &json!({ "name": "no", "contract": "postgresql/v1" }));
         assert_eq!(refused.content_type, "application/problem+json");
         assert_eq!(refused.expect(503)["code"], "storage_unavailable");
+        let asked = Instant::now();
         let ready = layer.api().get("/readyz").expect(503);
+        assert!(asked.elapsed() < READINESS, "{:?}", asked.elapsed());
         let state_of = |name: &str| {
             let all = ready["dependencies"].as_array().unwrap();
             all.iter().find(|dependency| dependency["name"] == name).unwrap().clone()
@@ -94,7 +98,8 @@ fn the_state_in_postgresql_goes_away_and_comes_back() {
         for store in ["journal", "custody"] {
             let told = state_of(store);
             assert_eq!(told["ready"], false, "{told}");
-            assert!(told["detail"].as_str().unwrap().contains("not available"), "{told}");
+            let reason = told["detail"].as_str().unwrap();
+            assert!(reason.contains("not available") || reason.contains("did not answer within 2 s"), "{told}");
         }
         assert!(layer.is_live());
         let told = layer.cli(&["create", "postgresql/v1", "no"]).fail(1);

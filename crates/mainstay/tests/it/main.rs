@@ -15,6 +15,5 @@ mod observability;
 mod repairs;
 mod run;
 mod secrets;
-mod secrets;
 mod tenants;
 mod tour;

@@ -75,27 +75,26 @@ fn settings_that_somebody_changed_are_put_back() {
     let superuser = layer.superuser(SHARED, layer.postgresql_port());
     let show = || layer.psql(&uri, "SELECT current_setting('work_mem') || ' ' || current_setting('log_statement')");
     let before = show();
-    let reconfigured = |what: &str| {
-        until(what, REPAIRED, || {
-            let events = layer.events_of("v1.engine.reconfigured");
-            events.into_iter().find(|event| event["payload"]["changes"].to_string().contains(what))
-        })
-    };
-
-    layer.psql(&superuser, "ALTER SYSTEM SET work_mem = '64kB'");
-    layer.psql(&superuser, "SELECT pg_reload_conf()");
-    let event = reconfigured("work_mem was set with ALTER SYSTEM");
-    assert_eq!(event["subject"]["id"], SHARED);
 
     let data = data_directory(&layer);
-    let mut settings = OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
-    writeln!(settings, "log_statement = 'all'").unwrap();
+    layer.psql(&superuser, "ALTER SYSTEM SET work_mem = '64kB'");
+    for (file, line) in [("postgresql.conf", "log_statement = 'all'"), ("pg_hba.conf", "host all all 0.0.0.0/0 trust")]
+    {
+        let mut file = OpenOptions::new().append(true).open(data.join(file)).unwrap();
+        writeln!(file, "{line}").unwrap();
+    }
     layer.psql(&superuser, "SELECT pg_reload_conf()");
-    reconfigured("postgresql.conf is not as it was written");
-
-    let mut access = OpenOptions::new().append(true).open(data.join("pg_hba.conf")).unwrap();
-    writeln!(access, "host all all 0.0.0.0/0 trust").unwrap();
-    reconfigured("pg_hba.conf is not as it was written");
+    for cause in [
+        "work_mem was set with ALTER SYSTEM",
+        "postgresql.conf is not as it was written",
+        "pg_hba.conf is not as it was written",
+    ] {
+        let event = until(cause, REPAIRED, || {
+            let events = layer.events_of("v1.engine.reconfigured");
+            events.into_iter().find(|event| event["payload"]["changes"].to_string().contains(cause))
+        });
+        assert_eq!(event["subject"]["id"], SHARED);
+    }
     assert!(!std::fs::read_to_string(data.join("pg_hba.conf")).unwrap().contains("trust"));
     until("the settings are as before", REPAIRED, || (show() == before).then_some(()));
 }

@@ -27,6 +27,10 @@ fn the_five_minutes() {
     unbind(&layer, &id);
     delete(&layer);
     dedicated(&layer);
+    // Nothing went wrong, so that nothing is worth a word after the start.
+    let log = layer.log();
+    let words: Vec<&str> = log.lines().filter(|line| line.contains("\"level\"")).skip(2).collect();
+    assert_eq!(words, [""; 0]);
 }
 
 fn look_around(layer: &Layer) {
