@@ -39,7 +39,12 @@ impl Admin {
             .database(ADMIN_DATABASE)
             .ssl_mode(PgSslMode::Disable)
             .application_name("mainstay")
-            .options([("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", LOCK_TIMEOUT)])
+            .options([
+                ("statement_timeout", STATEMENT_TIMEOUT),
+                ("lock_timeout", LOCK_TIMEOUT),
+                // That a role is a member already is no news, and would be logged each time.
+                ("client_min_messages", "warning"),
+            ])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(POOL_SIZE)

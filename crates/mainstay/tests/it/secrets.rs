@@ -54,6 +54,7 @@ fn secrets_are_where_they_belong_and_nowhere_else() {
     }
     secrets.expect_none_in("the log", layer.log().as_bytes());
     assert!(layer.log().contains("\"level\":\"DEBUG\""), "the log says more than usually");
+    assert!(!layer.log().contains("sqlx::postgres::notice"), "what a server remarks by the way is not logged");
 
     // What is in the server's memory goes to its files, too.
     layer.psql(&layer.superuser(SHARED, layer.postgresql_port()), "CHECKPOINT");
