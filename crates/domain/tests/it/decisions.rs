@@ -219,7 +219,7 @@ fn a_failed_cluster_ends_what_waits_for_it() {
 #[test]
 fn a_new_token_clears_expired_ones_away() {
     let mut layer = Layer::new();
-    let mut token = |layer: &mut Layer| {
+    let token = |layer: &mut Layer| {
         let id = TokenId::from_random(layer.draw());
         let (by, tenant) = (TenantScope::Any, TenantScope::Any);
         let digest = Digest::of(id.as_str().as_bytes());
