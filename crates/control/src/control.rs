@@ -12,7 +12,7 @@ use mainstay_domain::event::Actor;
 use mainstay_domain::view::{Cluster, Operation, View};
 use mainstay_engine::{Availability, ClusterSpec, Engine};
 use mainstay_journal::{Journal, SubmitError as JournalError};
-use mainstay_types::{EngineName, Offering, OperationId, Sequence, Timestamp};
+use mainstay_types::{EngineName, Offering, OperationId, Timestamp};
 use tokio::time::Instant;
 
 use crate::outside::free_bytes;
@@ -200,23 +200,6 @@ impl Control {
         };
         let all = futures::future::join_all(view.clusters().cloned().map(of_cluster)).await;
         all.into_iter().flatten().collect()
-    }
-
-    /// Stops every engine process of the layer in order; the data stays. Answers what could not be stopped.
-    pub async fn stop_engines(&self) -> Vec<(Arc<Cluster>, mainstay_engine::EngineError)> {
-        let view = self.view();
-        let stop = |cluster: Arc<Cluster>| async move {
-            let engine = self.engine(&cluster.engine)?;
-            let error = engine.stop(&spec(&cluster)).await.err()?;
-            Some((cluster, error))
-        };
-        let all = futures::future::join_all(view.clusters().cloned().map(stop)).await;
-        all.into_iter().flatten().collect()
-    }
-
-    /// The sequence number of the newest durable event.
-    pub fn sequence(&self) -> Sequence {
-        self.view().sequence()
     }
 
     fn check_reserve(&self) -> Result<(), SubmitError> {

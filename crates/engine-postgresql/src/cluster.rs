@@ -9,6 +9,7 @@ use mainstay_engine::supervise::{
     ClusterDirectory, ClusterLock, EngineLog, Launch, Process, Signal, StopStep, end_stragglers,
 };
 use mainstay_engine::{ClusterSpec, EngineError, StartKind, Started};
+use mainstay_types::ClusterName;
 use tokio::sync::Mutex;
 
 use crate::admin::{Admin, failed};
@@ -57,8 +58,16 @@ struct Supervision {
 impl Cluster {
     /// The cluster, of which nothing is known yet.
     pub fn new(config: &PostgresqlConfig, spec: &ClusterSpec) -> Self {
-        let directory = ClusterDirectory::new(&config.clusters_dir, &spec.name);
-        let admin = Admin::new(&directory.run(), spec.port);
+        Self::at(ClusterDirectory::new(&config.clusters_dir, &spec.name), spec.port)
+    }
+
+    /// A cluster of which only the name is known, which is enough to stop it.
+    pub fn of_name(config: &PostgresqlConfig, name: &ClusterName) -> Self {
+        Self::at(ClusterDirectory::new(&config.clusters_dir, name), config.shared_port)
+    }
+
+    fn at(directory: ClusterDirectory, port: u16) -> Self {
+        let admin = Admin::new(&directory.run(), port);
         Self { directory, admin, verifiers: Verifiers::default(), supervision: Mutex::default() }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mainstay_engine::EngineError;
 use mainstay_engine::supervise::{ClusterDirectory, EngineUser, confine};
+use mainstay_types::{ClusterName, EngineName};
 
 use crate::install::Installation;
 use crate::names::ADMIN_ROLE;
@@ -46,6 +47,15 @@ impl DataDirectory {
             Err(_) => Self::Missing,
         }
     }
+}
+
+/// The clusters of an engine that have a directory here.
+pub(crate) fn clusters(clusters_dir: &Path, engine: &EngineName) -> Vec<ClusterName> {
+    let prefix = format!("{engine}-");
+    // Where there is no such directory there are no clusters either.
+    let entries = fs::read_dir(clusters_dir).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<ClusterName>().ok());
+    names.filter(|name| name.as_str().starts_with(&prefix)).collect()
 }
 
 /// Makes a data directory, whole or not at all.

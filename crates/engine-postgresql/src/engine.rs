@@ -172,6 +172,16 @@ impl Engine for PostgresqlEngine {
         self.cluster(cluster).stop(&self.config).await
     }
 
+    async fn stop_all(&self) -> Vec<(ClusterName, EngineError)> {
+        let stop = |name: ClusterName| async move {
+            let known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+            let cluster = known.unwrap_or_else(|| Arc::new(Cluster::of_name(&self.config, &name)));
+            Some((name, cluster.stop(&self.config).await.err()?))
+        };
+        let clusters = data::clusters(&self.config.clusters_dir, &self.offering.engine);
+        futures::future::join_all(clusters.into_iter().map(stop)).await.into_iter().flatten().collect()
+    }
+
     async fn remove(&self, spec: &ClusterSpec) -> Result<(), EngineError> {
         let cluster = self.cluster(spec);
         cluster.stop(&self.config).await?;

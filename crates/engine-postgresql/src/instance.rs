@@ -34,10 +34,19 @@ pub(crate) async fn provision(admin: &Admin, instance: &InstanceSpec) -> Result<
         );
         admin.run(create).await.map_err(attempt())?;
     }
+    let strange: Vec<String> = sqlx::query_scalar(
+        "SELECT quote_ident(strange.rolname) FROM pg_auth_members JOIN pg_roles strange ON strange.oid = roleid \
+         JOIN pg_roles owner ON owner.oid = member WHERE owner.rolname = $1",
+    )
+    .bind(&owner)
+    .fetch_all(admin.pool())
+    .await
+    .map_err(attempt())?;
+    let leave: String = strange.iter().map(|role| format!("REVOKE {role} FROM {owner}; ")).collect();
     // Not waited for either: the first binding's commit puts it on disk. A server that is killed before leaves
     // the database closed, which is seen as drift and put right; nobody can have stored anything in it.
     let lock_down = format!(
-        "SET LOCAL synchronous_commit = off; \
+        "SET LOCAL synchronous_commit = off; {leave}\
          ALTER DATABASE {database} OWNER TO {owner}; \
          REVOKE ALL ON DATABASE {database} FROM PUBLIC; \
          GRANT ALL ON DATABASE {database} TO {owner}; \

@@ -20,6 +20,8 @@ pub(crate) struct Database {
     /// Whether everybody may connect or make temporary tables.
     public: bool,
     owner_may_connect: bool,
+    /// Whether its owner may log in, or has a right that no tenant has.
+    owner_privileged: bool,
     connection_limit: i32,
 }
 
@@ -49,6 +51,7 @@ impl FromRow<'_, PgRow> for Database {
             open: row.try_get("open")?,
             public: row.try_get("public")?,
             owner_may_connect: row.try_get("owner_may_connect")?,
+            owner_privileged: row.try_get("owner_privileged")?,
             connection_limit: row.try_get("connection_limit")?,
         })
     }
@@ -83,7 +86,9 @@ pub(crate) async fn databases(
     let rows: Vec<Database> = sqlx::query_as(
         "SELECT datname::text AS name, rolname::text AS owner, datallowconn AS open, datconnlimit AS connection_limit, \
            has_database_privilege('public', pg_database.oid, 'CONNECT, TEMPORARY, CREATE') AS public, \
-           has_database_privilege(datdba, pg_database.oid, 'CONNECT') AS owner_may_connect \
+           has_database_privilege(datdba, pg_database.oid, 'CONNECT') AS owner_may_connect, \
+           rolcanlogin OR rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls \
+             OR EXISTS (SELECT FROM pg_auth_members WHERE member = datdba) AS owner_privileged \
          FROM pg_database JOIN pg_roles ON pg_roles.oid = datdba WHERE datname = ANY ($1::name[])",
     )
     .bind(names)
@@ -131,6 +136,8 @@ pub(crate) fn instance_presence(instance: &InstanceSpec, found: Option<&Database
         "its database is open to other tenants".to_owned()
     } else if !found.owner_may_connect {
         "its owner may not connect".to_owned()
+    } else if found.owner_privileged {
+        "its owner has rights that no tenant has".to_owned()
     } else if found.connection_limit != -1 {
         format!("its database takes {} connections only", found.connection_limit)
     } else {
@@ -207,6 +214,7 @@ mod tests {
             open: true,
             public: false,
             owner_may_connect: true,
+            owner_privileged: false,
             connection_limit: -1,
         };
         assert_eq!(instance_presence(&instance, None), Presence::Missing);
@@ -216,6 +224,7 @@ mod tests {
             (Database { open: false, ..right.clone() }, "its database takes no connections"),
             (Database { public: true, ..right.clone() }, "its database is open to other tenants"),
             (Database { owner_may_connect: false, ..right.clone() }, "its owner may not connect"),
+            (Database { owner_privileged: true, ..right.clone() }, "its owner has rights that no tenant has"),
             (Database { connection_limit: 0, ..right.clone() }, "its database takes 0 connections only"),
         ] {
             assert_eq!(instance_presence(&instance, Some(&wrong)), drifted(how));

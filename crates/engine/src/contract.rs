@@ -163,6 +163,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Stops the cluster's process in order; its data stays.
     async fn stop(&self, cluster: &ClusterSpec) -> Result<(), EngineError>;
 
+    /// Stops every cluster of this engine that has a process on this machine, whether or not a journal knows it.
+    /// Answers what could not be stopped.
+    async fn stop_all(&self) -> Vec<(ClusterName, EngineError)>;
+
     /// Stops the cluster and removes all that belongs to it.
     async fn remove(&self, cluster: &ClusterSpec) -> Result<(), EngineError>;
 

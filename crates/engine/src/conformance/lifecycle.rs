@@ -64,6 +64,13 @@ pub(super) async fn run(fixture: &dyn Fixture) {
     assert_eq!(engine.start(&spec).await.unwrap().how, StartKind::Started);
     assert!(fixture.connect(&delivery).await.is_some(), "credentials survive a stop");
 
+    // One that knows nothing of the cluster stops it too.
+    drop(engine);
+    let engine = fixture.engine().await;
+    assert!(engine.stop_all().await.is_empty());
+    assert!(fixture.connect(&delivery).await.is_none(), "everything is stopped");
+    assert_eq!(engine.start(&spec).await.unwrap().how, StartKind::Started);
+
     // Data that is gone is not made anew as if nothing had happened.
     engine.stop(&spec).await.unwrap();
     fixture.lose_data(&spec).await;

@@ -239,6 +239,14 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
+    async fn stop_all(&self) -> Vec<(ClusterName, EngineError)> {
+        let clusters: Vec<ClusterName> = self.world.state().clusters.keys().cloned().collect();
+        for cluster in clusters {
+            self.world.end_process(&cluster, "it was stopped");
+        }
+        Vec::new()
+    }
+
     async fn remove(&self, spec: &ClusterSpec) -> Result<(), EngineError> {
         self.enter(Operation::Remove, &spec.name).await?;
         self.world.end_process(&spec.name, "it was removed");

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use mainstay_control::{Control, Reconciler};
 use mainstay_custody::{Custody, MasterKey};
-use mainstay_engine::Engine;
 use mainstay_engine::supervise::{EngineUser, UserError};
+use mainstay_engine::{Engine, EngineError};
 use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
 use mainstay_http::Api;
 use mainstay_journal::Journal;
 use mainstay_storage::{Service, Store};
+use mainstay_types::ClusterName;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -31,6 +32,7 @@ pub struct Layer {
     _data_dir: DataDir,
     control: Control,
     custody: Custody,
+    engines: Vec<Arc<dyn Engine>>,
 }
 
 /// Why the layer does not start.
@@ -91,8 +93,8 @@ impl Layer {
             dedicated_ports: first..=first.saturating_add(DEDICATED_PORTS - 1),
             data_dir: config.storage.directory().map(|_| config.data_dir.clone()),
         };
-        let control = Control::new(journal, custody.clone(), engines, control_config);
-        Ok(Self { config, _data_dir: data_dir, control, custody })
+        let control = Control::new(journal, custody.clone(), engines.clone(), control_config);
+        Ok(Self { config, _data_dir: data_dir, control, custody, engines })
     }
 
     /// Serves until `stop` turns true, then drains. `ready` is called once requests are answered.
@@ -114,18 +116,11 @@ impl Layer {
             tracing::error!(%error, "the reconcile loop ended badly");
         }
         if engines == Engines::Stop {
-            self.stop_engines().await;
+            for (cluster, error) in stop_all(&self.engines).await {
+                tracing::error!(%cluster, %error, "a cluster could not be stopped");
+            }
         }
         Ok(())
-    }
-
-    /// Stops every engine process of this layer in order. Answers whether all of them stopped.
-    pub async fn stop_engines(&self) -> bool {
-        let failures = self.control.stop_engines().await;
-        for (cluster, error) in &failures {
-            tracing::error!(cluster = %cluster.name, %error, "a cluster could not be stopped");
-        }
-        failures.is_empty()
     }
 
     /// Closes the stores, which keeps the next start short.
@@ -145,6 +140,16 @@ pub fn engines(config: &Config) -> Result<Vec<Arc<dyn Engine>>, UserError> {
         ..PostgresqlConfig::new(config.data_dir.join("clusters"), user)
     };
     Ok(vec![Arc::new(PostgresqlEngine::new(postgresql))])
+}
+
+/// Stops every process of these engines in order, also of clusters that no journal knows any more; the data stays.
+/// Answers what could not be stopped.
+pub async fn stop_all(engines: &[Arc<dyn Engine>]) -> Vec<(ClusterName, EngineError)> {
+    let mut failures = Vec::new();
+    for engine in engines {
+        failures.extend(engine.stop_all().await);
+    }
+    failures
 }
 
 fn master_key(config: &Config) -> Result<MasterKey, BuildError> {

@@ -4,11 +4,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use mainstay_cli::Global;
+use mainstay_engine::EngineError;
+use mainstay_engine::supervise::UserError;
+use mainstay_types::ClusterName;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{ConfigFlag, failed, runtime};
 use crate::config::Config;
-use crate::layer::{BuildError, DataDir, DataDirError, Layer};
+use crate::layer::{DataDir, DataDirError, engines, stop_all};
 
 /// How long the layer may take to stop: its requests drain within 10 s, and an engine writes out what it holds.
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
@@ -32,9 +35,9 @@ enum DownError {
     #[error("process {pid} did not stop within {} s; its log says what it waits for", STOP_TIMEOUT.as_secs())]
     Timeout { pid: i32 },
     #[error("the engines cannot be found")]
-    Build(#[from] BuildError),
-    #[error("not all engines stopped; see the messages above")]
-    Engines,
+    User(#[from] UserError),
+    #[error("cluster {0} did not stop; its log is in its folder under clusters/ in the data directory")]
+    Engine(ClusterName, #[source] EngineError),
 }
 
 impl Down {
@@ -62,18 +65,14 @@ fn stop(config: Config) -> Result<String, DownError> {
             false => format!("No layer runs on {}.", data_dir.display()),
         });
     }
-    // A control plane that was killed, or that runs as a service, has left its engines running.
-    let all = runtime().block_on(async {
-        let layer = Layer::build(config).await?;
-        let all = layer.stop_engines().await;
-        layer.close().await;
-        Ok::<_, BuildError>(all)
-    })?;
-    if all {
-        Ok(format!("The layer on {} is stopped; its data stays.", data_dir.display()))
-    } else {
-        Err(DownError::Engines)
+    // A control plane that was killed, or that runs as a service, has left its engines running. They are found by
+    // what is on disk, so that they are stopped whatever has become of the journal.
+    let _held = DataDir::take(&config)?;
+    let failures = runtime().block_on(async { Ok::<_, DownError>(stop_all(&engines(&config)?).await) })?;
+    if let Some((cluster, error)) = failures.into_iter().next() {
+        return Err(DownError::Engine(cluster, error));
     }
+    Ok(format!("The layer on {} is stopped; its data stays.", data_dir.display()))
 }
 
 /// Stops the process that holds the data directory; answers whether there was one.

@@ -32,6 +32,8 @@ fn roles_and_databases_that_somebody_changed_are_put_right() {
         ("settings", "ALTER ROLE {role} IN DATABASE {database} RESET ALL", "v1.binding.repaired", "its settings"),
         ("public", "GRANT CONNECT ON DATABASE {database} TO PUBLIC", "v1.instance.repaired", "open to other tenants"),
         ("owned", "ALTER DATABASE {database} OWNER TO mainstay", "v1.instance.repaired", "owned by mainstay"),
+        ("risen", "ALTER ROLE {owner} SUPERUSER LOGIN", "v1.instance.repaired", "its owner has rights"),
+        ("granted", "GRANT pg_read_server_files TO {owner}", "v1.instance.repaired", "its owner has rights"),
         ("closed", "ALTER DATABASE {database} ALLOW_CONNECTIONS false", "v1.instance.repaired", "no connections"),
     ];
     let bindings: Vec<Value> = changes
