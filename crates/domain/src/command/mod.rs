@@ -45,6 +45,16 @@ pub const MAX_LEASE_SECONDS: u64 = 366 * 24 * 3600;
 /// consumer's processes to be restarted one after the other.
 pub const DEFAULT_OVERLAP_SECONDS: u64 = 3600;
 
+/// Every code that an operation can fail with; each has its paragraph in `docs/errors.md`.
+pub const FAILURE_CODES: &[&str] = &[
+    "cluster_failed",
+    "instance_failed",
+    "instance_deleting",
+    "binding_failed",
+    "binding_expired",
+    "binding_not_ready",
+];
+
 /// What a decision may know besides the view.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -169,6 +179,7 @@ impl Context {
         kind: OperationKind,
         failure: Option<(&'static str, &str)>,
     ) -> Vec<NewEvent> {
+        debug_assert!(failure.is_none_or(|(code, _)| FAILURE_CODES.contains(&code)), "{failure:?}");
         let end = |operation: &Arc<crate::view::Operation>| {
             let subject = Subject::new(SubjectKind::Operation, &operation.id);
             let body: Body = match failure {

@@ -45,32 +45,46 @@ pub enum Rejection {
     IdTaken,
 }
 
-impl Rejection {
-    /// The stable code that programs go by; each has its paragraph in `docs/errors.md`.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::InstanceNotFound { .. } => "instance_not_found",
-            Self::InstanceExists { .. } => "instance_exists",
-            Self::InstanceDeleting { .. } => "instance_deleting",
-            Self::InstanceFailed { .. } => "instance_failed",
-            Self::InstanceHasBindings { .. } => "instance_has_bindings",
-            Self::UnknownContract { .. } => "contract_unknown",
-            Self::UnknownEngine { .. } => "engine_unknown",
-            Self::UnknownPlan { .. } => "plan_unknown",
-            Self::UnknownParameter { .. } => "parameter_unknown",
-            Self::InvalidParameter { .. } => "parameter_invalid",
-            Self::PortsExhausted { .. } => "ports_exhausted",
-            Self::BindingNotFound { .. } => "binding_not_found",
-            Self::BindingNotReady { .. } => "binding_not_ready",
-            Self::InvalidLease { .. } => "lease_invalid",
-            Self::InvalidOverlap { .. } => "overlap_invalid",
-            Self::IdempotencyKeyReused { .. } => "idempotency_key_reused",
-            Self::TokenNotFound { .. } => "token_not_found",
-            Self::TenantForbidden { .. } => "tenant_forbidden",
-            Self::IdTaken => "id_taken",
-        }
-    }
+/// Defines [`Rejection::code`] and the list of all codes.
+macro_rules! codes {
+    ($($variant:ident = $code:literal,)*) => {
+        impl Rejection {
+            /// Every code of a refusal.
+            pub const CODES: &'static [&'static str] = &[$($code,)*];
 
+            /// The stable code that programs go by; each has its paragraph in `docs/errors.md`.
+            pub fn code(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $code,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    InstanceNotFound = "instance_not_found",
+    InstanceExists = "instance_exists",
+    InstanceDeleting = "instance_deleting",
+    InstanceFailed = "instance_failed",
+    InstanceHasBindings = "instance_has_bindings",
+    UnknownContract = "contract_unknown",
+    UnknownEngine = "engine_unknown",
+    UnknownPlan = "plan_unknown",
+    UnknownParameter = "parameter_unknown",
+    InvalidParameter = "parameter_invalid",
+    PortsExhausted = "ports_exhausted",
+    BindingNotFound = "binding_not_found",
+    BindingNotReady = "binding_not_ready",
+    InvalidLease = "lease_invalid",
+    InvalidOverlap = "overlap_invalid",
+    IdempotencyKeyReused = "idempotency_key_reused",
+    TokenNotFound = "token_not_found",
+    TenantForbidden = "tenant_forbidden",
+    IdTaken = "id_taken",
+}
+
+impl Rejection {
     /// The field of the request that is at fault, where one is.
     pub fn field(&self) -> Option<String> {
         match self {
