@@ -70,6 +70,14 @@ impl Control {
         }
     }
 
+    /// Whether whoever was let in earlier would be let in now: their token was not revoked and has not expired.
+    pub fn accepts(&self, actor: &Actor) -> bool {
+        match actor {
+            Actor::System => true,
+            Actor::Token(id) => self.view().token(id).is_some_and(|token| token.expires_at > Timestamp::now()),
+        }
+    }
+
     /// Who bears a token, if it is accepted now.
     pub fn authenticate(&self, token: &SecretString) -> Result<Bearer, TokenRefused> {
         let view = self.view();

@@ -285,11 +285,9 @@ impl Worker {
         self.control.troubles().down(&self.name, cause.clone());
         let now = Timestamp::now();
         self.history.record(now, cause.clone());
-        // An end that is followed by a start at once is told of by the start alone.
-        match self.history.decide(now) {
-            Decision::Start => {}
-            Decision::Wait { .. } => self.report_degradation(cause.clone()),
-            Decision::GiveUp { reason, .. } => self.report_failure(reason),
+        // An end that a start follows soon is told of by the start alone.
+        if let Decision::GiveUp { reason, .. } = self.history.decide(now) {
+            self.report_failure(reason);
         }
         self.ended.get_or_insert(Ended { at: Instant::now(), cause: cause.clone(), told: false });
         self.observation = Some(Observation::without_service(Health::Down { cause }));
