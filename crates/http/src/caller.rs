@@ -87,10 +87,13 @@ fn tenant(parts: &Parts, scope: &TenantScope) -> Result<TenantName, Problem> {
         None => return Ok(scope.tenant().cloned().unwrap_or_else(TenantName::default_tenant)),
         Some(value) => value.to_str().unwrap_or("\u{fffd}").parse::<TenantName>(),
     };
-    let named = named.map_err(|error| Problem::new(Code::HeaderInvalid, error.to_string()).field(TENANT_HEADER))?;
+    let named = named.map_err(|error| {
+        Problem::new(Code::HeaderInvalid, error.to_string()).field(TENANT_HEADER).remedy("correct the tenant's name")
+    })?;
     if scope.covers(&named) {
         return Ok(named);
     }
     Err(Problem::new(Code::TenantForbidden, format!("the token is not for tenant {named}"))
+        .field(TENANT_HEADER)
         .remedy("leave the tenant out, or use a token of that tenant"))
 }

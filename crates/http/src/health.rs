@@ -22,6 +22,7 @@ pub(crate) struct Dependency {
     detail: Option<String>,
 }
 
+/// Whether the layer can be used.
 #[derive(Debug, Serialize, ToSchema)]
 struct Readiness {
     ready: bool,
@@ -33,14 +34,24 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
 }
 
 /// Whether the control plane's process answers. Needs no token.
-#[utoipa::path(get, path = "/livez", security(()), responses((status = 200, body = String)))]
+#[utoipa::path(
+    get, path = "/livez", operation_id = "livez", tag = "health", security(()),
+    responses((status = 200, description = "It lives.", body = String))
+)]
 async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether the layer can be used: its stores and its shared clusters, one by one. Needs no token, and names nothing
-/// that belongs to a tenant.
-#[utoipa::path(get, path = "/readyz", security(()), responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
+/// Whether the layer can be used: its stores and its shared clusters, one by one.
+///
+/// Needs no token, and names nothing that belongs to a tenant.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "readyz", tag = "health", security(()),
+    responses(
+        (status = 200, description = "Everything can be used.", body = Readiness),
+        (status = 503, description = "Something can not; its `detail` says why.", body = Readiness)
+    )
+)]
 async fn readyz(State(api): ApiState) -> (StatusCode, Json<Readiness>) {
     let dependencies = dependencies(&api).await;
     let ready = dependencies.iter().all(|dependency| dependency.ready);

@@ -4,20 +4,19 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::to_bytes;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use mainstay_domain::event::Idempotency;
 use mainstay_types::{Digest, InvalidText};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
+use utoipa::IntoParams;
 
 use crate::api::Api;
 use crate::problem::{Code, Problem};
 
 /// The largest body that is read. The largest request, an instance with all its parameters, is under 4 KiB.
 const LARGEST_BODY: usize = 64 << 10;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest `?wait=`: less than the idle limits of common proxies.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// The longest idempotency key: a UUID or a ULID with a prefix fits many times.
@@ -35,9 +34,9 @@ pub(crate) struct Body<T> {
 impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let arriving = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, LARGEST_BODY));
+        let arriving = tokio::time::timeout(api.body_timeout, to_bytes(body, LARGEST_BODY));
         let bytes = match arriving.await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(_)) => {
@@ -45,7 +44,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
                 return Err(Problem::new(Code::BodyTooLarge, detail).remedy("send less in one request"));
             }
             Err(_) => {
-                let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+                let detail = format!("the body did not arrive within {} s", api.body_timeout.as_secs());
                 return Err(Problem::new(Code::BodyTimeout, detail).remedy("send the request again"));
             }
         };
@@ -57,28 +56,31 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // A request without a body asks for nothing in particular.
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    // Whether it is JSON at all is asked first: further on, a value of another type can pass for a mistake of syntax.
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| {
+        Problem::new(Code::BodyMalformed, format!("the body is not JSON: {error}")).remedy("send one JSON object")
+    })?;
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(bytes)).map_err(|error| {
         let path = error.path().to_string();
-        let error = error.into_inner();
-        if !error.is_data() {
-            return Problem::new(Code::BodyMalformed, format!("the body is not JSON: {error}"))
-                .remedy("send one JSON object");
-        }
         // The place that serde appends is of no use to whoever wrote a one-line body; the field is named instead.
-        let detail = error.to_string();
+        let detail = error.into_inner().to_string();
         let detail = detail.split(" at line ").next().unwrap_or(&detail).to_owned();
+        let field = field_at_fault(path, &detail);
         let problem = Problem::new(Code::FieldInvalid, detail);
-        match path.as_str() {
-            "." => problem.remedy("the fields are listed in /openapi.json"),
-            path => problem.field(path).remedy("correct this field; its form is in /openapi.json"),
+        match field {
+            None => problem.remedy("the fields are listed in /openapi.json"),
+            Some(field) => problem.field(field).remedy("correct this field; its form is in /openapi.json"),
         }
-    })?;
-    deserializer.end().map_err(|error| {
-        Problem::new(Code::BodyMalformed, format!("the body has more than one JSON value: {error}"))
-            .remedy("send one JSON object")
-    })?;
-    Ok(value)
+    })
+}
+
+/// The field that an error of serde's is about, by its path or, where a field is missing or comes twice, by its words.
+fn field_at_fault(path: String, detail: &str) -> Option<String> {
+    if path != "." {
+        return Some(path);
+    }
+    let rest = ["missing field `", "duplicate field `"].into_iter().find_map(|words| detail.strip_prefix(words))?;
+    rest.split('`').next().map(str::to_owned)
 }
 
 /// The idempotency key of a request that has no body.
@@ -90,6 +92,17 @@ impl FromRequestParts<Api> for Key {
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
         idempotency(parts, b"").map(Self)
     }
+}
+
+/// The header with the idempotency key, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes what `idempotency` reads")]
+pub(crate) struct IdempotencyHeader {
+    /// Makes it safe to send the request again: with the same key and the same request, the first one's operation
+    /// answers. With the same key and another request it is refused. 1 to 255 visible ASCII characters.
+    #[param(rename = "Idempotency-Key", value_type = String, required = false)]
+    key: Option<String>,
 }
 
 /// What makes a repeated request the same request: the caller's key, and what was asked for.
@@ -117,29 +130,44 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
-        Query::try_from_uri(&parts.uri).map(|Query(value)| Self(value)).map_err(|rejection| {
-            let mut detail = rejection.to_string();
-            if let Some(source) = std::error::Error::source(&rejection) {
-                detail = source.to_string();
-            }
-            Problem::new(Code::QueryInvalid, detail).remedy("the parameters are listed in /openapi.json")
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+        serde_path_to_error::deserialize(pairs).map(Self).map_err(|error| {
+            let path = error.path().to_string();
+            let detail = error.into_inner().to_string();
+            let field = field_at_fault(path, &detail);
+            let problem = Problem { field, ..Problem::new(Code::QueryInvalid, detail) };
+            problem.remedy("correct this parameter; its form is in /openapi.json")
         })
     }
 }
 
-/// A name or an id in the path of a request. What has not its form can not be found either, and the form is told.
-pub(crate) fn from_path<T: FromStr<Err = InvalidText>>(text: &str, field: &'static str) -> Result<T, Problem> {
-    text.parse().map_err(|error: InvalidText| {
-        Problem::new(Code::FieldInvalid, error.to_string())
-            .field(field)
-            .remedy(format!("correct the {field} in the path"))
-    })
+/// The one parameter of a path, a name or an id, parsed.
+pub(crate) struct At<T>(pub(crate) T);
+
+impl<T: FromStr<Err = InvalidText>> FromRequestParts<Api> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let invalid = |field: &str, detail: String| {
+            let remedy = format!("correct the {field} in the path");
+            Problem::new(Code::FieldInvalid, detail).field(field).remedy(remedy)
+        };
+        let segments = RawPathParams::from_request_parts(parts, api).await;
+        let segments = segments.map_err(|_| invalid("path", "the path is not UTF-8".to_owned()))?;
+        // A route without a parameter has no handler that asks for one.
+        let (field, text) = segments.iter().next().unwrap_or_default();
+        text.parse().map(Self).map_err(|error: InvalidText| invalid(field, error.to_string()))
+    }
 }
 
 /// How long a caller wants to wait for the end of long work.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct WaitParams {
+    /// How long to wait for the end of the work: `30s`, or a number of seconds, five minutes at most.
+    #[param(value_type = Option<String>, example = "30s")]
     pub(crate) wait: Option<Seconds>,
 }
 
@@ -150,10 +178,14 @@ impl WaitParams {
 }
 
 /// Which part of a list a caller wants.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct PageParams {
+    /// How many items to answer at most: 100 where nothing is said, never more than 1000.
+    #[param(minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<usize>,
+    /// Only items after this one: the `next` of the page before.
     pub(crate) after: Option<String>,
 }
 
@@ -226,7 +258,7 @@ mod tests {
         assert_eq!(parse::<Sample>(br#"{"name":"shop","ttl":5}"#).unwrap().ttl, Some(Seconds(Duration::from_secs(5))));
         for (body, code, field) in [
             ("{", "body_malformed", None),
-            ("", "field_invalid", None),
+            ("", "field_invalid", Some("name")),
             ("[]", "field_invalid", None),
             ("{\"name\":\"a\"} x", "body_malformed", None),
             ("{\"name\":\"Shop\"}", "field_invalid", Some("name")),
@@ -237,7 +269,8 @@ mod tests {
         ] {
             let problem = parse::<Sample>(body.as_bytes()).unwrap_err();
             assert_eq!((problem.code.as_str(), problem.field.as_deref()), (code, field), "{body}: {problem:?}");
-            assert!(problem.remedy.is_some() && !problem.detail.contains("line"), "{problem:?}");
+            assert!(problem.remedy.is_some(), "{problem:?}");
+            assert!(field.is_none() || !problem.detail.contains("line"), "{problem:?}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod api;
 mod caller;
+mod document;
 mod health;
 mod input;
 mod metrics;
@@ -11,6 +12,7 @@ mod native;
 mod problem;
 mod serve;
 
-pub use api::{Api, openapi, router};
+pub use api::{Api, router};
+pub use document::openapi;
 pub use problem::{CODES, Problem};
-pub use serve::serve;
+pub use serve::{Limits, serve, serve_within};

@@ -13,20 +13,25 @@ use utoipa::ToSchema;
 pub struct Problem {
     /// A URN made of the code.
     #[serde(rename = "type")]
+    #[schema(example = "urn:mainstay:problem:instance_not_found")]
     pub type_uri: String,
     /// The kind of problem, the same for every occurrence.
     pub title: &'static str,
     /// The HTTP status.
+    #[schema(example = 404)]
     pub status: u16,
     /// What happened, to what, and why.
+    #[schema(example = "no instance is called shop")]
     pub detail: String,
-    /// The stable code that programs go by.
+    /// The stable code that programs go by; each has its paragraph in `docs/errors.md`.
+    #[schema(example = "instance_not_found")]
     pub code: String,
-    /// The field of the request that is at fault.
+    /// The field of the request that is at fault: of the body, the path, the query or the headers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "see which there are with: mainstay list")]
     pub remedy: Option<String>,
 }
 
@@ -67,7 +72,6 @@ codes! {
     OperationNotFound = NOT_FOUND, "operation_not_found", "There is no such operation";
     RouteNotFound = NOT_FOUND, "route_not_found", "There is no such path";
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method";
-    BindingFailed = CONFLICT, "binding_failed", "The credential could not be made";
     CredentialGone = CONFLICT, "credential_gone", "The binding has no working credential";
     StorageFull = INSUFFICIENT_STORAGE, "storage_full", "The disk is full";
     StorageUnavailable = SERVICE_UNAVAILABLE, "storage_unavailable", "The journal does not answer";
@@ -92,6 +96,12 @@ impl Problem {
             field: None,
             remedy: None,
         }
+    }
+
+    /// Long work that a caller waited for and that could not be done, with the code that the operation has.
+    pub(crate) fn of_failed_operation(code: &str, detail: &str) -> Self {
+        Self::from_parts(StatusCode::CONFLICT, code, "The work could not be done", detail.to_owned())
+            .remedy("mend the cause and ask again; an Idempotency-Key that was used answers the same again")
     }
 
     pub(crate) fn field(mut self, field: impl Into<String>) -> Self {

@@ -1,9 +1,12 @@
 //! The listener: every connection has bounds on its number, its head and its end.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -18,15 +21,70 @@ const CONNECTIONS: usize = 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest head of a request.
 const HEAD_BUFFER: usize = 32 << 10;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Followers of the events at the same time. Each holds its connection for good, and leaves room for requests.
+const FOLLOWERS: usize = 256;
 /// How long the requests in progress may take once the control plane stops.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long to wait after the operating system had no connection to give, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What one client can take from the others.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub connections: usize,
+    pub followers: usize,
+    pub head_timeout: Duration,
+    pub body_timeout: Duration,
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS,
+            followers: FOLLOWERS,
+            head_timeout: HEAD_TIMEOUT,
+            body_timeout: BODY_TIMEOUT,
+            drain: DRAIN,
+        }
+    }
+}
+
+/// Tells a request that goes on for long that the control plane stops.
+#[derive(Clone, Default)]
+pub(crate) struct Stopping(Option<watch::Receiver<bool>>);
+
+impl Stopping {
+    /// Resolves once the control plane stops.
+    pub(crate) async fn begun(&mut self) {
+        match &mut self.0 {
+            // Whoever could tell is gone, which is a stop too.
+            Some(stop) => drop(stop.wait_for(|stop| *stop).await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Stopping {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
+
 /// Answers requests until `stop` turns true; then finishes those in progress.
-pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
+    serve_within(Limits::default(), listener, router, stop).await;
+}
+
+/// [`serve`] within other limits.
+pub async fn serve_within(limits: Limits, listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let router = router.layer(Extension(Stopping(Some(stop.clone()))));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -48,7 +106,7 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         }
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(limits.head_timeout)
             .max_buf_size(HEAD_BUFFER)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
@@ -60,8 +118,8 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        tracing::info!("some requests were cut off: they took longer than {} s to finish", DRAIN.as_secs());
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::info!("some requests were cut off: they took longer than {} s to finish", limits.drain.as_secs());
     }
 }
 

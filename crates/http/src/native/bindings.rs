@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use mainstay_control::draw_id;
@@ -22,8 +22,9 @@ use super::page::Page;
 use super::submit_drawn;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
-use crate::input::{Body, Key, PageParams, Params, Seconds, WaitParams, from_path};
+use crate::input::{At, Body, IdempotencyHeader, Key, PageParams, Params, Seconds, WaitParams};
 use crate::problem::{Code, Problem};
+use crate::serve::Stopping;
 
 /// How long the answer with the credentials is waited for when the caller does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
@@ -33,23 +34,27 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 #[serde(deny_unknown_fields)]
 struct NewBinding {
     /// The application that the credentials are for.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, example = "web")]
     consumer: ConsumerName,
     /// The lease: `24h`, or a number of seconds. 32 days where nothing is said.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, example = "24h")]
     ttl: Option<Seconds>,
 }
 
+/// For how long a binding is to go on.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = BindingRenewal)]
 struct Renewal {
     /// The new lease from now on; as long as the last one where nothing is said.
     #[schema(value_type = Option<String>)]
     ttl: Option<Seconds>,
 }
 
+/// How a binding's credential is to be replaced.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = BindingRotation)]
 struct Rotation {
     /// How long the old credential works on beside the new one: `1h` where nothing is said.
     #[schema(value_type = Option<String>)]
@@ -58,11 +63,13 @@ struct Rotation {
 
 /// A binding with its credentials: the only answer that holds a password.
 #[derive(Serialize, ToSchema)]
+#[schema(as = BoundBinding)]
 struct BoundBody {
     id: String,
     instance: String,
     consumer: String,
     lease_seconds: u64,
+    #[schema(format = DateTime)]
     expires_at: String,
     /// Named as in the Service Binding specification: `type`, `provider`, `host`, `port`, `uri`, `username`, `password`
     /// and what the contract adds.
@@ -80,10 +87,12 @@ struct BindingBody {
     state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Counts its credentials; rotation makes the next.
+    /// Counts its credentials; rotation makes the next. Null while none works.
     generation: Option<u32>,
     lease_seconds: u64,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     expires_at: String,
     /// Older credentials that still work beside the current one.
     retiring: Vec<RetiringBody>,
@@ -94,8 +103,11 @@ struct BindingBody {
 #[schema(as = RetiringCredential)]
 struct RetiringBody {
     generation: u32,
+    #[schema(format = DateTime)]
     retire_at: String,
 }
+
+type BindingList = Page<BindingBody>;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -105,34 +117,47 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(rotate))
 }
 
-/// The bindings of an instance, without their secrets.
-#[utoipa::path(get, path = "/instances/{name}/bindings", params(("name" = String, Path), ("limit" = Option<usize>, Query), ("after" = Option<String>, Query)),
-    responses((status = 200, body = Page<BindingBody>), (status = "default", body = Problem)))]
+/// Lists the bindings of an instance, without their secrets.
+#[utoipa::path(
+    get, path = "/instances/{name}/bindings", operation_id = "list_bindings", tag = "bindings",
+    params(("name" = String, Path, description = "The instance's name."), PageParams),
+    responses((status = 200, description = "A page of bindings.", body = BindingList))
+)]
 async fn list(
     State(api): ApiState,
     caller: Caller,
-    Path(name): Path<String>,
+    At(name): At<InstanceName>,
     Params(params): Params<PageParams>,
-) -> Result<Json<Page<BindingBody>>, Problem> {
+) -> Result<Json<BindingList>, Problem> {
     let view = api.control.view();
-    let name = from_path(&name, "name")?;
     let instance = view.instance(&caller.tenant, &name).ok_or(Rejection::InstanceNotFound { name })?;
     let bindings = view.bindings_of(instance).map(|binding| body(binding));
     Ok(Json(Page::of(bindings, &params, |binding| binding.id.clone())))
 }
 
 /// Makes credentials for a consumer, and gives them in the answer.
-#[utoipa::path(post, path = "/instances/{name}/bindings", params(("name" = String, Path), ("wait" = Option<String>, Query)), request_body = NewBinding,
-    responses((status = 201, body = BoundBody), (status = 202, body = OperationBody, description = "not ready in time: send it again with the same Idempotency-Key"), (status = "default", body = Problem)))]
+///
+/// Needs the role operator. It waits for the credential, for 30 seconds where `wait` does not say otherwise. No other
+/// answer holds the password, except that of a rotation.
+#[utoipa::path(
+    post, path = "/instances/{name}/bindings", operation_id = "create_binding", tag = "bindings",
+    params(("name" = String, Path, description = "The instance's name."), WaitParams, IdempotencyHeader),
+    request_body = NewBinding,
+    responses(
+        (status = 201, description = "The binding with its credentials.", body = BoundBody),
+        (status = 202, description = "Not ready in time. With the same Idempotency-Key it can be asked for again.",
+            body = OperationBody, headers(("Location" = String, description = "Where the operation is watched.")))
+    )
+)]
 async fn create(
     State(api): ApiState,
     caller: Caller,
-    Path(name): Path<String>,
+    At(instance): At<InstanceName>,
     Params(wait): Params<WaitParams>,
+    stopping: Stopping,
     body: Body<NewBinding>,
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
-    let instance: InstanceName = from_path(&name, "name")?;
     let accepted = submit_drawn(|| {
         let command = CreateBinding {
             request: request(&body.idempotency),
@@ -145,46 +170,64 @@ async fn create(
         api.control.submit(caller.actor.clone(), command)
     })
     .await?;
-    deliver(&api, accepted.operation, wait, StatusCode::CREATED).await
+    deliver(&api, accepted.operation, wait, stopping, StatusCode::CREATED).await
 }
 
-/// One binding, without its secrets.
-#[utoipa::path(get, path = "/bindings/{id}", params(("id" = String, Path)), responses((status = 200, body = BindingBody), (status = "default", body = Problem)))]
-async fn get(State(api): ApiState, caller: Caller, Path(id): Path<String>) -> Result<Json<BindingBody>, Problem> {
+/// Shows a binding, without its secrets.
+#[utoipa::path(
+    get, path = "/bindings/{id}", operation_id = "get_binding", tag = "bindings",
+    params(("id" = String, Path, description = "The binding's id.")),
+    responses((status = 200, description = "The binding.", body = BindingBody))
+)]
+async fn get(State(api): ApiState, caller: Caller, At(id): At<BindingId>) -> Result<Json<BindingBody>, Problem> {
     let view = api.control.view();
-    own(&view, &caller, &from_path(&id, "id")?).map(body).map(Json)
+    own(&view, &caller, &id).map(body).map(Json)
 }
 
 /// Revokes a binding: its credentials stop working and its sessions end.
-#[utoipa::path(delete, path = "/bindings/{id}", params(("id" = String, Path), ("wait" = Option<String>, Query)),
-    responses((status = 202, body = OperationBody), (status = 200, body = OperationBody, description = "with wait: it is finished"), (status = "default", body = Problem)))]
+///
+/// Needs the role operator. The answer is the operation that revokes it.
+#[utoipa::path(
+    delete, path = "/bindings/{id}", operation_id = "delete_binding", tag = "bindings",
+    params(("id" = String, Path, description = "The binding's id."), WaitParams, IdempotencyHeader),
+    responses(
+        (status = 200, description = "With `wait`: the work is finished, well or not.", body = OperationBody),
+        (status = 202, description = "The work goes on.", body = OperationBody,
+            headers(("Location" = String, description = "Where the operation is watched.")))
+    )
+)]
 async fn delete(
     State(api): ApiState,
     caller: Caller,
-    Path(id): Path<String>,
+    At(id): At<BindingId>,
     Params(wait): Params<WaitParams>,
+    stopping: Stopping,
     Key(idempotency): Key,
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
-    let id: BindingId = from_path(&id, "id")?;
     let accepted = submit_drawn(|| {
         let command = DeleteBinding { request: request(&idempotency), tenant: caller.tenant.clone(), id: id.clone() };
         api.control.submit(caller.actor.clone(), command)
     })
     .await?;
-    answer(&api, accepted, wait.duration()).await
+    answer(&api, accepted, wait.duration(), stopping).await
 }
 
 /// Begins a binding's lease anew.
-#[utoipa::path(post, path = "/bindings/{id}/renew", params(("id" = String, Path)), request_body = Renewal, responses((status = 200, body = BindingBody), (status = "default", body = Problem)))]
+///
+/// Needs the role operator.
+#[utoipa::path(
+    post, path = "/bindings/{id}/renew", operation_id = "renew_binding", tag = "bindings",
+    params(("id" = String, Path, description = "The binding's id.")), request_body = Renewal,
+    responses((status = 200, description = "The binding with its new lease.", body = BindingBody))
+)]
 async fn renew(
     State(api): ApiState,
     caller: Caller,
-    Path(id): Path<String>,
+    At(id): At<BindingId>,
     body: Body<Renewal>,
 ) -> Result<Json<BindingBody>, Problem> {
     caller.require(Role::Operator)?;
-    let id: BindingId = from_path(&id, "id")?;
     let lease_seconds = body.value.ttl.map(Seconds::whole);
     let command = RenewBinding { tenant: caller.tenant.clone(), id: id.clone(), lease_seconds };
     api.control.submit(caller.actor.clone(), command).await?;
@@ -193,17 +236,27 @@ async fn renew(
 }
 
 /// Gives a binding a new credential; the old one works on until the overlap ends.
-#[utoipa::path(post, path = "/bindings/{id}/rotate", params(("id" = String, Path), ("wait" = Option<String>, Query)), request_body = Rotation,
-    responses((status = 200, body = BoundBody), (status = 202, body = OperationBody, description = "not ready in time: send it again with the same Idempotency-Key"), (status = "default", body = Problem)))]
+///
+/// Needs the role operator. It waits for the credential, for 30 seconds where `wait` does not say otherwise.
+#[utoipa::path(
+    post, path = "/bindings/{id}/rotate", operation_id = "rotate_binding", tag = "bindings",
+    params(("id" = String, Path, description = "The binding's id."), WaitParams, IdempotencyHeader),
+    request_body = Rotation,
+    responses(
+        (status = 200, description = "The binding with its new credentials.", body = BoundBody),
+        (status = 202, description = "Not ready in time. With the same Idempotency-Key it can be asked for again.",
+            body = OperationBody, headers(("Location" = String, description = "Where the operation is watched.")))
+    )
+)]
 async fn rotate(
     State(api): ApiState,
     caller: Caller,
-    Path(id): Path<String>,
+    At(id): At<BindingId>,
     Params(wait): Params<WaitParams>,
+    stopping: Stopping,
     body: Body<Rotation>,
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
-    let id: BindingId = from_path(&id, "id")?;
     let accepted = submit_drawn(|| {
         let command = RotateBinding {
             request: request(&body.idempotency),
@@ -214,7 +267,7 @@ async fn rotate(
         api.control.submit(caller.actor.clone(), command)
     })
     .await?;
-    deliver(&api, accepted.operation, wait, StatusCode::OK).await
+    deliver(&api, accepted.operation, wait, stopping, StatusCode::OK).await
 }
 
 fn request(idempotency: &Option<mainstay_domain::event::Idempotency>) -> Request {
@@ -226,17 +279,22 @@ async fn deliver(
     api: &Api,
     operation: Option<OperationId>,
     wait: WaitParams,
+    mut stopping: Stopping,
     done: StatusCode,
 ) -> Result<Response, Problem> {
     let id = operation.ok_or_else(|| Problem::new(Code::Internal, "the binding has no operation"))?;
-    let finished = api.control.wait_for(&id, wait.duration().unwrap_or(DEFAULT_WAIT)).await;
-    let Ok(operation) = finished else {
-        return answer(api, mainstay_control::Accepted { operation: Some(id) }, None).await;
+    let finished = tokio::select! {
+        finished = api.control.wait_for(&id, wait.duration().unwrap_or(DEFAULT_WAIT)) => finished.ok(),
+        () = stopping.begun() => None,
     };
-    if let OperationState::Failed { detail, .. } = &operation.state {
-        return Err(Problem::new(Code::BindingFailed, detail.clone()).remedy("mend the cause and bind again"));
+    let Some(operation) = finished else {
+        return answer(api, mainstay_control::Accepted { operation: Some(id) }, None, stopping).await;
+    };
+    if let OperationState::Failed { code, detail } = &operation.state {
+        return Err(Problem::of_failed_operation(code, detail));
     }
-    let id: BindingId = from_path(&operation.subject.id, "id")?;
+    // The subject of an operation on a binding is the binding's id.
+    let id: BindingId = operation.subject.id.parse().map_err(|error| Problem::internal(&error))?;
     let delivery = api.control.deliver(&id).await?;
     let view = api.control.view();
     let binding = view.binding(&id).ok_or(Rejection::BindingNotFound { id })?;

@@ -13,7 +13,6 @@ use super::page::Page;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
 use crate::input::{PageParams, Params};
-use crate::problem::Problem;
 
 /// One running deployment of an engine.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,6 +23,7 @@ struct ClusterBody {
     /// The version that serves it; null while it never served.
     version: Option<String>,
     plan: String,
+    /// The machine it runs on.
     node: String,
     endpoint: Option<EndpointBody>,
     /// `requested`, `ready`, `degraded`, `failed` or `retired`.
@@ -32,17 +32,22 @@ struct ClusterBody {
     reason: Option<String>,
     /// How many of the tenant's instances live on it.
     instances: usize,
+    #[schema(format = DateTime)]
     created_at: String,
 }
+
+type ClusterList = Page<ClusterBody>;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
-/// The shared clusters, and the dedicated ones of the tenant.
-#[utoipa::path(get, path = "/clusters", params(("limit" = Option<usize>, Query), ("after" = Option<String>, Query)),
-    responses((status = 200, body = Page<ClusterBody>), (status = "default", body = Problem)))]
-async fn list(State(api): ApiState, caller: Caller, Params(params): Params<PageParams>) -> Json<Page<ClusterBody>> {
+/// Lists the shared clusters, and the dedicated ones of the tenant.
+#[utoipa::path(
+    get, path = "/clusters", operation_id = "list_clusters", tag = "clusters", params(PageParams),
+    responses((status = 200, description = "A page of clusters.", body = ClusterList))
+)]
+async fn list(State(api): ApiState, caller: Caller, Params(params): Params<PageParams>) -> Json<ClusterList> {
     let view = api.control.view();
     let visible = |cluster: &&std::sync::Arc<Cluster>| cluster.tenant.as_ref().is_none_or(|t| *t == caller.tenant);
     let clusters = view.clusters().filter(visible).map(|cluster| body(&api, &view, &caller, cluster));

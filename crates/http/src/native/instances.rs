@@ -1,7 +1,7 @@
 //! Instances: what consumers own.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use mainstay_control::{busy_ports, draw_id};
 use mainstay_domain::command::{CreateInstance, DeleteInstance, Rejection, Request};
@@ -19,22 +19,22 @@ use super::page::Page;
 use super::submit_drawn;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
-use crate::input::{Body, Key, PageParams, Params, Seconds, WaitParams, from_path};
+use crate::input::{At, Body, IdempotencyHeader, Key, PageParams, Params, Seconds, WaitParams};
 use crate::problem::Problem;
+use crate::serve::Stopping;
 
 /// What a consumer asks for.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = NewInstance)]
 struct NewInstance {
     /// A DNS label, unique within the tenant.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, example = "shop")]
     name: InstanceName,
-    /// For example `postgresql/v1`.
-    #[schema(value_type = String)]
+    /// The service interface, one of those at `/offerings`.
+    #[schema(value_type = String, example = "postgresql/v1")]
     contract: ContractRef,
-    /// The offering's first plan where none is named.
-    #[schema(value_type = Option<String>)]
+    /// `shared` or `dedicated`; the offering's first plan where none is named.
+    #[schema(value_type = Option<String>, example = "shared")]
     plan: Option<Plan>,
     /// The contract's first engine where none is named.
     #[schema(value_type = Option<String>)]
@@ -42,8 +42,9 @@ struct NewInstance {
     /// `default` where none is named.
     #[schema(value_type = Option<String>)]
     environment: Option<EnvironmentName>,
+    /// What the offering lets be set, by name; values are text.
     #[serde(default)]
-    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     parameters: Parameters,
 }
 
@@ -58,18 +59,21 @@ pub(super) struct InstanceBody {
     contract: String,
     plan: String,
     engine: String,
+    /// The running deployment that it lives on.
     cluster: String,
     /// `requested`, `provisioning`, `ready`, `degraded`, `failed` or `deleting`.
     state: String,
     /// Why it is in this state, where that needs saying.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Null while it has no place yet.
     endpoint: Option<EndpointBody>,
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     parameters: Parameters,
     recovery: RecoveryBody,
     /// How many bindings give access to it.
     bindings: usize,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
@@ -87,7 +91,9 @@ pub(super) struct EndpointBody {
 struct RecoveryBody {
     /// `unprotected`, `unproven`, `proven`, `overdue` or `failed`.
     state: &'static str,
+    #[schema(format = DateTime)]
     latest_recovery_point: Option<String>,
+    #[schema(format = DateTime)]
     proven_at: Option<String>,
     rto_seconds: Option<f64>,
     rpo_seconds: Option<f64>,
@@ -103,25 +109,38 @@ struct ListParams {
     /// Only instances of this environment.
     #[param(value_type = Option<String>)]
     environment: Option<EnvironmentName>,
+    /// How many items to answer at most: 100 where nothing is said, never more than 1000.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// Only items after this one: the `next` of the page before.
     after: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct DeleteParams {
+    /// Revoke its live bindings too. Without it their existence refuses the deletion.
     #[serde(default)]
+    #[param(value_type = Option<bool>)]
     force: bool,
+    /// How long to wait for the end of the work: `30s`, or a number of seconds, five minutes at most.
+    #[param(value_type = Option<String>, example = "30s")]
     wait: Option<Seconds>,
 }
+
+type InstanceList = Page<InstanceBody>;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, delete))
 }
 
-/// The tenant's instances, by name.
-#[utoipa::path(get, path = "/instances", params(ListParams), responses((status = 200, body = Page<InstanceBody>), (status = "default", body = Problem)))]
-async fn list(State(api): ApiState, caller: Caller, Params(params): Params<ListParams>) -> Json<Page<InstanceBody>> {
+/// Lists the tenant's instances, by name.
+#[utoipa::path(
+    get, path = "/instances", operation_id = "list_instances", tag = "instances", params(ListParams),
+    responses((status = 200, description = "A page of instances.", body = InstanceList))
+)]
+async fn list(State(api): ApiState, caller: Caller, Params(params): Params<ListParams>) -> Json<InstanceList> {
     let view = api.control.view();
     let wanted = |instance: &&std::sync::Arc<Instance>| {
         params.contract.as_ref().is_none_or(|contract| *contract == instance.contract)
@@ -133,13 +152,23 @@ async fn list(State(api): ApiState, caller: Caller, Params(params): Params<ListP
     Json(Page { items: page.items.into_iter().map(|i| body(&api, &view, i)).collect(), next: page.next })
 }
 
-/// Asks for an instance.
-#[utoipa::path(post, path = "/instances", params(("wait" = Option<String>, Query, description = "how long to wait for its end, for example 30s")), request_body = NewInstance,
-    responses((status = 202, body = OperationBody), (status = 200, body = OperationBody, description = "with wait: it is finished"), (status = "default", body = Problem)))]
+/// Creates an instance.
+///
+/// Needs the role operator. The answer is the operation that makes it.
+#[utoipa::path(
+    post, path = "/instances", operation_id = "create_instance", tag = "instances",
+    params(WaitParams, IdempotencyHeader), request_body = NewInstance,
+    responses(
+        (status = 200, description = "With `wait`: the work is finished, well or not.", body = OperationBody),
+        (status = 202, description = "The work goes on.", body = OperationBody,
+            headers(("Location" = String, description = "Where the operation is watched.")))
+    )
+)]
 async fn create(
     State(api): ApiState,
     caller: Caller,
     Params(wait): Params<WaitParams>,
+    stopping: Stopping,
     body: Body<NewInstance>,
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
@@ -162,30 +191,43 @@ async fn create(
         api.control.submit(caller.actor.clone(), command)
     })
     .await?;
-    answer(&api, accepted, wait.duration()).await
+    answer(&api, accepted, wait.duration(), stopping).await
 }
 
-/// One instance.
-#[utoipa::path(get, path = "/instances/{name}", params(("name" = String, Path)), responses((status = 200, body = InstanceBody), (status = "default", body = Problem)))]
-async fn get(State(api): ApiState, caller: Caller, Path(name): Path<String>) -> Result<Json<InstanceBody>, Problem> {
+/// Shows an instance.
+#[utoipa::path(
+    get, path = "/instances/{name}", operation_id = "get_instance", tag = "instances",
+    params(("name" = String, Path, description = "The instance's name.")),
+    responses((status = 200, description = "The instance.", body = InstanceBody))
+)]
+async fn get(State(api): ApiState, caller: Caller, At(name): At<InstanceName>) -> Result<Json<InstanceBody>, Problem> {
     let view = api.control.view();
-    let name = from_path(&name, "name")?;
     let instance = view.instance(&caller.tenant, &name).ok_or(Rejection::InstanceNotFound { name })?;
     Ok(Json(self::body(&api, &view, instance)))
 }
 
 /// Deletes an instance with all its data.
-#[utoipa::path(delete, path = "/instances/{name}", params(("name" = String, Path), ("force" = Option<bool>, Query, description = "revoke its live bindings too"), ("wait" = Option<String>, Query)),
-    responses((status = 202, body = OperationBody), (status = 200, body = OperationBody, description = "with wait: it is finished"), (status = "default", body = Problem)))]
+///
+/// Needs the role operator. The answer is the operation that deletes it; asked again meanwhile, the same.
+#[utoipa::path(
+    delete, path = "/instances/{name}", operation_id = "delete_instance", tag = "instances",
+    params(("name" = String, Path, description = "The instance's name."), DeleteParams, IdempotencyHeader),
+    responses(
+        (status = 200, description = "With `wait`: the work is finished, well or not.", body = OperationBody),
+        (status = 202, description = "The work goes on.", body = OperationBody,
+            headers(("Location" = String, description = "Where the operation is watched."))),
+        (status = 204, description = "It is being deleted already, and nobody watches the work.")
+    )
+)]
 async fn delete(
     State(api): ApiState,
     caller: Caller,
-    Path(name): Path<String>,
+    At(name): At<InstanceName>,
     Params(params): Params<DeleteParams>,
+    stopping: Stopping,
     Key(idempotency): Key,
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
-    let name: InstanceName = from_path(&name, "name")?;
     let accepted = submit_drawn(|| {
         let operation = OperationId::from_random(draw_id());
         let request = Request { operation, idempotency: idempotency.clone() };
@@ -194,7 +236,7 @@ async fn delete(
     })
     .await?;
     let wait = WaitParams { wait: params.wait };
-    answer(&api, accepted, wait.duration()).await
+    answer(&api, accepted, wait.duration(), stopping).await
 }
 
 fn body(api: &Api, view: &View, instance: &Instance) -> InstanceBody {

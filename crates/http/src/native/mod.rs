@@ -8,6 +8,7 @@ mod offerings;
 mod operations;
 mod page;
 mod status;
+mod subject;
 mod tokens;
 
 use std::future::Future;

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::page::Page;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
-use crate::problem::Problem;
+use crate::input::{PageParams, Params};
 
 /// A contract as one engine can provide it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,8 +24,10 @@ struct OfferingBody {
     version: Option<String>,
     /// Whether this machine has what the engine needs.
     available: bool,
+    /// What is missing where it is not available.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// How to have what is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
     /// The plans, the default one first.
@@ -47,15 +49,20 @@ struct ParameterBody {
     plans: Vec<String>,
 }
 
+type OfferingList = Page<OfferingBody>;
+
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
-/// What can be asked for here.
-#[utoipa::path(get, path = "/offerings", responses((status = 200, body = Page<OfferingBody>), (status = "default", body = Problem)))]
-async fn list(State(api): ApiState, _: Caller) -> Json<Page<OfferingBody>> {
-    let items = api.control.offerings().await.into_iter().map(|(offering, found)| body(&offering, found)).collect();
-    Json(Page { items, next: None })
+/// Lists what can be asked for here, by engine.
+#[utoipa::path(
+    get, path = "/offerings", operation_id = "list_offerings", tag = "offerings", params(PageParams),
+    responses((status = 200, description = "A page of offerings.", body = OfferingList))
+)]
+async fn list(State(api): ApiState, _: Caller, Params(params): Params<PageParams>) -> Json<OfferingList> {
+    let offerings = api.control.offerings().await.into_iter().map(|(offering, found)| body(&offering, found));
+    Json(Page::of(offerings, &params, |offering| offering.engine.clone()))
 }
 
 fn body(offering: &Offering, availability: Availability) -> OfferingBody {

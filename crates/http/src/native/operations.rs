@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mainstay_control::Accepted;
-use mainstay_domain::event::{OperationKind, Subject};
+use mainstay_domain::event::OperationKind;
 use mainstay_domain::view::{Operation, OperationState, Step, StepState, View};
 use mainstay_types::OperationId;
 use serde::Serialize;
@@ -16,10 +16,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::page::Page;
+use super::subject::SubjectBody;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
-use crate::input::{PageParams, Params};
+use crate::input::{At, PageParams, Params};
 use crate::problem::{Code, Problem};
+use crate::serve::Stopping;
 
 /// One piece of long work that somebody asked for.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,50 +29,72 @@ use crate::problem::{Code, Problem};
 pub(super) struct OperationBody {
     id: String,
     /// `create-instance`, `delete-instance`, `create-binding`, `rotate-binding` or `delete-binding`.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, example = "create-instance")]
     kind: OperationKind,
-    #[schema(value_type = Object)]
-    subject: Subject,
+    subject: SubjectBody,
     /// `in progress`, `succeeded` or `failed`.
     state: &'static str,
     /// How much of it is done, in percent.
+    #[schema(maximum = 100)]
     progress: u8,
-    #[schema(value_type = Vec<Object>)]
-    steps: Vec<Step>,
+    steps: Vec<StepBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody>,
+    #[schema(format = DateTime)]
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     finished_at: Option<String>,
+}
+
+/// One part of an operation's work.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OperationStep)]
+struct StepBody {
+    #[schema(example = "start the cluster")]
+    name: &'static str,
+    /// `pending`, `in progress`, `succeeded` or `failed`.
+    #[schema(value_type = String, example = "in progress")]
+    state: StepState,
 }
 
 /// Why an operation failed.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = OperationError)]
 struct ErrorBody {
+    /// The stable code that programs go by, as in a problem document.
+    #[schema(example = "cluster_failed")]
     code: String,
+    /// What is wrong and what to do.
     detail: String,
 }
+
+type OperationList = Page<OperationBody>;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get))
 }
 
-/// The tenant's operations that are in progress, and the ones that finished last.
-#[utoipa::path(get, path = "/operations", params(("limit" = Option<usize>, Query), ("after" = Option<String>, Query)),
-    responses((status = 200, body = Page<OperationBody>), (status = "default", body = Problem)))]
-async fn list(State(api): ApiState, caller: Caller, Params(params): Params<PageParams>) -> Json<Page<OperationBody>> {
+/// Lists the tenant's operations that are in progress, and those that finished last.
+#[utoipa::path(
+    get, path = "/operations", operation_id = "list_operations", tag = "operations", params(PageParams),
+    responses((status = 200, description = "A page of operations.", body = OperationList))
+)]
+async fn list(State(api): ApiState, caller: Caller, Params(params): Params<PageParams>) -> Json<OperationList> {
     let view = api.control.view();
     let own = view.operations().filter(|operation| operation.tenant == caller.tenant);
     Json(Page::of(own.map(|operation| body(&view, operation)), &params, |operation| operation.id.clone()))
 }
 
-/// One operation.
-#[utoipa::path(get, path = "/operations/{id}", params(("id" = String, Path)), responses((status = 200, body = OperationBody), (status = "default", body = Problem)))]
-async fn get(State(api): ApiState, caller: Caller, Path(id): Path<String>) -> Result<Json<OperationBody>, Problem> {
+/// Shows an operation.
+#[utoipa::path(
+    get, path = "/operations/{id}", operation_id = "get_operation", tag = "operations",
+    params(("id" = String, Path, description = "The operation's id.")),
+    responses((status = 200, description = "The operation.", body = OperationBody))
+)]
+async fn get(State(api): ApiState, caller: Caller, At(id): At<OperationId>) -> Result<Json<OperationBody>, Problem> {
     let view = api.control.view();
-    let parsed: Option<OperationId> = id.parse().ok();
-    let operation = parsed.and_then(|id| view.operation(&id)).filter(|operation| operation.tenant == caller.tenant);
+    let operation = view.operation(&id).filter(|operation| operation.tenant == caller.tenant);
     let operation = operation.ok_or_else(|| {
         Problem::new(Code::OperationNotFound, "no operation has this id, or it finished long ago")
             .remedy("its outcome is in the events: mainstay events")
@@ -79,11 +103,19 @@ async fn get(State(api): ApiState, caller: Caller, Path(id): Path<String>) -> Re
 }
 
 /// The answer to a command that long work follows from: the operation, finished or not.
-pub(super) async fn answer(api: &Api, accepted: Accepted, wait: Option<Duration>) -> Result<Response, Problem> {
+pub(super) async fn answer(
+    api: &Api,
+    accepted: Accepted,
+    wait: Option<Duration>,
+    mut stopping: Stopping,
+) -> Result<Response, Problem> {
     let Some(id) = accepted.operation else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     if let Some(wait) = wait {
         // Whether it finished in time the answer tells; that it did not is no error.
-        let _ = api.control.wait_for(&id, wait).await;
+        tokio::select! {
+            _ = api.control.wait_for(&id, wait) => {}
+            () = stopping.begun() => {}
+        }
     }
     let view = api.control.view();
     let operation = view.operation(&id).ok_or_else(|| {
@@ -108,10 +140,10 @@ fn body(view: &View, operation: &Operation) -> OperationBody {
     OperationBody {
         id: operation.id.to_string(),
         kind: operation.kind,
-        subject: operation.subject.clone(),
+        subject: operation.subject.clone().into(),
         state,
         progress: (100 * done / steps.len().max(1)) as u8,
-        steps,
+        steps: steps.into_iter().map(|Step { name, state }| StepBody { name, state }).collect(),
         error,
         created_at: operation.created_at.to_string(),
         finished_at: operation.finished_at.map(|at| at.to_string()),

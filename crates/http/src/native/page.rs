@@ -1,12 +1,18 @@
 //! Lists: in stable order, a page at a time.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, Schema, SchemaType};
+use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::input::{PageParams, page_size};
 
 /// A part of a list.
-#[derive(Debug, Serialize, ToSchema)]
+///
+/// In the document a page of instances is an `InstanceList`, as people write clients by these names.
+#[derive(Debug, Serialize)]
 pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
     /// What to send as `after` for the next page; null on the last one.
@@ -22,6 +28,32 @@ impl<T> Page<T> {
         let items: Vec<T> = rest.by_ref().take(limit).collect();
         let next = rest.next().and(items.last()).map(cursor);
         Self { items, next }
+    }
+}
+
+impl<T: ToSchema> PartialSchema for Page<T> {
+    fn schema() -> RefOr<Schema> {
+        let next = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .description(Some("What to send as `after` for the next page; null on the last one."));
+        ObjectBuilder::new()
+            .description(Some("A part of a list, in stable order."))
+            .property("items", ArrayBuilder::new().items(Ref::from_schema_name(T::name())))
+            .required("items")
+            .property("next", next)
+            .required("next")
+            .into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Page<T> {
+    fn name() -> Cow<'static, str> {
+        Cow::Owned(format!("{}List", T::name()))
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
     }
 }
 

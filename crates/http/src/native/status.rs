@@ -13,7 +13,6 @@ use utoipa_axum::routes;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
 use crate::health::{Dependency, dependencies};
-use crate::problem::Problem;
 
 /// The state of the layer, as one tenant may see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,9 +24,11 @@ struct StatusBody {
     journal: JournalBody,
     /// How many of the tenant's instances are in each state.
     instances: BTreeMap<String, usize>,
+    #[schema(format = DateTime)]
     data_as_of: String,
 }
 
+/// How far the journal has come.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = JournalStatus)]
 struct JournalBody {
@@ -39,8 +40,11 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(status))
 }
 
-/// The state of the layer.
-#[utoipa::path(get, path = "/status", responses((status = 200, body = StatusBody), (status = "default", body = Problem)))]
+/// Shows the state of the layer.
+#[utoipa::path(
+    get, path = "/status", operation_id = "get_status", tag = "health",
+    responses((status = 200, description = "The state of the layer, as the tenant may see it.", body = StatusBody))
+)]
 async fn status(State(api): ApiState, caller: Caller) -> Json<StatusBody> {
     let dependencies = dependencies(&api).await;
     let view = api.control.view();

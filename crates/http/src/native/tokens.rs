@@ -1,7 +1,7 @@
 //! Tokens: who may do what, where, until when.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use mainstay_domain::command::RevokeToken;
@@ -15,15 +15,16 @@ use utoipa_axum::routes;
 use super::page::Page;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
-use crate::input::{Body, PageParams, Params, Seconds, from_path};
+use crate::input::{At, Body, PageParams, Params, Seconds};
 use crate::problem::Problem;
 
 /// A token that is asked for.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewToken)]
 struct NewTokenRequest {
     /// `viewer`, `operator` or `admin`.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, example = "operator")]
     role: Role,
     /// The tenant it acts in, or `*` for every one; the tenant of the request where none is named.
     #[schema(value_type = Option<String>)]
@@ -35,11 +36,15 @@ struct NewTokenRequest {
 
 /// A token that was just made: the only answer that holds it.
 #[derive(Serialize, ToSchema)]
+#[schema(as = CreatedToken)]
 struct NewTokenBody {
+    /// By which it is listed and revoked.
     id: String,
+    /// What is sent as `Authorization: Bearer`.
     token: String,
     role: String,
     tenant: String,
+    #[schema(format = DateTime)]
     expires_at: String,
 }
 
@@ -49,23 +54,32 @@ struct NewTokenBody {
 struct TokenBody {
     id: String,
     role: String,
+    /// The tenant it acts in, or `*`.
     tenant: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     expires_at: String,
 }
+
+type TokenList = Page<TokenBody>;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
 }
 
-/// The tokens of the tenants that the caller may act in.
-#[utoipa::path(get, path = "/tokens", params(("limit" = Option<usize>, Query), ("after" = Option<String>, Query)),
-    responses((status = 200, body = Page<TokenBody>), (status = "default", body = Problem)))]
+/// Lists the tokens of the tenants that the caller may act in.
+///
+/// Needs the role admin.
+#[utoipa::path(
+    get, path = "/tokens", operation_id = "list_tokens", tag = "tokens", params(PageParams),
+    responses((status = 200, description = "A page of tokens.", body = TokenList))
+)]
 async fn list(
     State(api): ApiState,
     caller: Caller,
     Params(params): Params<PageParams>,
-) -> Result<Json<Page<TokenBody>>, Problem> {
+) -> Result<Json<TokenList>, Problem> {
     caller.require(Role::Admin)?;
     let view = api.control.view();
     let tokens = view.tokens().filter(|token| caller.scope.includes(&token.tenant)).map(|token| TokenBody {
@@ -79,7 +93,12 @@ async fn list(
 }
 
 /// Makes a token, and gives it in the answer.
-#[utoipa::path(post, path = "/tokens", request_body = NewTokenRequest, responses((status = 201, body = NewTokenBody), (status = "default", body = Problem)))]
+///
+/// Needs the role admin. No other answer holds the token, so an Idempotency-Key has no effect here.
+#[utoipa::path(
+    post, path = "/tokens", operation_id = "create_token", tag = "tokens", request_body = NewTokenRequest,
+    responses((status = 201, description = "The token.", body = NewTokenBody))
+)]
 async fn create(State(api): ApiState, caller: Caller, body: Body<NewTokenRequest>) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
     let NewTokenRequest { role, tenant, ttl } = body.value;
@@ -95,11 +114,16 @@ async fn create(State(api): ApiState, caller: Caller, body: Body<NewTokenRequest
     Ok((StatusCode::CREATED, [("cache-control", "no-store")], Json(body)).into_response())
 }
 
-/// Revokes a token.
-#[utoipa::path(delete, path = "/tokens/{id}", params(("id" = String, Path)), responses((status = 204), (status = "default", body = Problem)))]
-async fn revoke(State(api): ApiState, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+/// Revokes a token: it is refused from now on.
+///
+/// Needs the role admin.
+#[utoipa::path(
+    delete, path = "/tokens/{id}", operation_id = "revoke_token", tag = "tokens",
+    params(("id" = String, Path, description = "The token's id.")),
+    responses((status = 204, description = "It is revoked."))
+)]
+async fn revoke(State(api): ApiState, caller: Caller, At(id): At<TokenId>) -> Result<StatusCode, Problem> {
     caller.require(Role::Admin)?;
-    let id: TokenId = from_path(&id, "id")?;
     let cause = format!("{} asked for it", caller.actor);
     api.control.submit(caller.actor, RevokeToken { by: caller.scope, id, cause }).await?;
     Ok(StatusCode::NO_CONTENT)
