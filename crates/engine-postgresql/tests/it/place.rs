@@ -75,13 +75,18 @@ impl Place {
 
     /// A superuser's session, by the way that the engine itself takes.
     pub async fn superuser(&self, cluster: &ClusterSpec, database: &str) -> PgConnection {
+        self.try_superuser(cluster, database).await.unwrap()
+    }
+
+    /// The same of a server that may be down.
+    pub async fn try_superuser(&self, cluster: &ClusterSpec, database: &str) -> Result<PgConnection, sqlx::Error> {
         let socket = self.clusters.join(cluster.name.as_str()).join("run");
         let options = PgConnectOptions::new_without_pgpass()
             .socket(socket)
             .port(cluster.port)
             .username("mainstay")
             .database(database);
-        PgConnection::connect_with(&options).await.unwrap()
+        PgConnection::connect_with(&options).await
     }
 }
 
