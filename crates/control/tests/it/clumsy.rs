@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use mainstay_engine::fake::{FakeEngine, Operation};
 use mainstay_engine::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started};
-use mainstay_types::{Observation, Offering, Plan};
+use mainstay_types::{ClusterName, Observation, Offering, Plan};
 use secrecy::SecretString;
 use tokio::sync::watch;
 
@@ -73,6 +73,10 @@ impl Engine for Clumsy {
 
     async fn stop(&self, cluster: &ClusterSpec) -> Result<(), EngineError> {
         self.inner.stop(cluster).await
+    }
+
+    async fn stop_all(&self) -> Vec<(ClusterName, EngineError)> {
+        self.inner.stop_all().await
     }
 
     async fn remove(&self, cluster: &ClusterSpec) -> Result<(), EngineError> {
