@@ -59,7 +59,7 @@ pub struct ClusterRetired {}
 #[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
 pub struct ClusterDeleted {}
 
-/// The engine was stopped in order and serves again.
+/// The engine did not run when the control plane came to look for it, whatever had ended it, and serves again.
 #[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
 pub struct EngineStarted {
     #[n(0)]

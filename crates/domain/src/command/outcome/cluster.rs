@@ -23,9 +23,9 @@ pub struct ClusterStart {
 pub enum StartOutcome {
     /// Its process ran already.
     Adopted,
-    /// It had been stopped in order, or had never run.
+    /// It did not run, and how that came about nobody saw; or it had never run.
     Started,
-    /// Its process had ended unasked.
+    /// Its process was seen to end unasked.
     Restarted { cause: String, downtime_milliseconds: u64 },
 }
 
