@@ -42,8 +42,10 @@ async fn a_cluster_that_can_not_be_started_fails_what_waits_for_it_and_heals() {
         let error = EngineError::permanent("port 7432 is taken by another process", "end it, or choose another port");
         layer.fake().fail_next(Operation::Start, error);
     }
+    let hold = layer.fake().hold(Operation::Start);
     let create = layer.create("shop", Plan::Shared).await;
     let (binding, bind) = layer.bind("shop", 3600).await;
+    drop(hold);
     let (code, detail) = layer.failed(&create).await;
     assert_eq!(code, "cluster_failed");
     assert_eq!(detail, "port 7432 is taken by another process; end it, or choose another port");

@@ -217,7 +217,11 @@ impl Layer {
             }
         };
         match tokio::time::timeout(PATIENCE, waiting).await {
-            Ok(event) => event,
+            Ok(event) => {
+                // An event can be read a moment before the view that has it is published.
+                self.until("the view has the event", |view| view.sequence() >= event.sequence).await;
+                event
+            }
             Err(_) => panic!("no {kind} comes; the events: {:#?}", self.kinds().await),
         }
     }

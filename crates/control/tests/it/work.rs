@@ -13,8 +13,10 @@ use crate::harness::{Layer, delete, tenant, user};
 async fn an_instance_is_made_and_bound() {
     let layer = Layer::in_memory().await;
     // Asked for at once: the binding waits for the instance, and the instance for its cluster.
+    let hold = layer.fake().hold(Operation::Start);
     let create = layer.create("shop", Plan::Shared).await;
     let (binding, bind) = layer.bind("shop", 3600).await;
+    drop(hold);
     layer.succeeded(&create).await;
     layer.succeeded(&bind).await;
 

@@ -1,10 +1,12 @@
 //! What one client can take from the others has bounds.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use mainstay_engine::fake::Operation;
 use mainstay_http::Limits;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -103,17 +105,39 @@ async fn idle_connections_do_not_keep_others_out_for_long() {
     assert_eq!(server.get("/api/v1/status").await.status, 200);
 }
 
+/// Far more than there are places for: they wait in the operating system's queue, or are turned away there and come
+/// again as clients do, and none of it is the end of the server.
 #[tokio::test]
-async fn two_thousand_connections_at_once_are_all_answered() {
+async fn two_thousand_connections_at_once_are_bounded_and_not_fatal() {
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
+    if files.maximum.is_some_and(|maximum| maximum < 4096) {
+        eprintln!("SKIPPED: this test needs 4096 open files, and {:?} are allowed (ulimit -Hn)", files.maximum);
+        return;
+    }
     let server = Server::within(Limits { connections: 100, ..Limits::default() }).await;
+    let address = server.address;
     let calls = (0..2000).map(|_| {
-        let call = server.call("GET", "/api/v1/instances");
-        tokio::spawn(async move { call.send().await.status.as_u16() })
+        tokio::spawn(async move {
+            let deadline = Instant::now() + 2 * PATIENCE;
+            while !matches!(tokio::time::timeout(Duration::from_secs(2), livez(address)).await, Ok(Ok(true))) {
+                assert!(Instant::now() < deadline, "nobody answers");
+            }
+        })
     });
     for call in calls.collect::<Vec<_>>() {
-        assert_eq!(call.await.unwrap(), 200);
+        call.await.unwrap();
     }
     server.create("shop").await;
+}
+
+/// Whether the server says that it lives, on a connection of its own.
+async fn livez(address: SocketAddr) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.starts_with("HTTP/1.1 200 OK"))
 }
 
 #[tokio::test]
