@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstay_custody::{RecordError, SecretPath};
+use mainstay_custody::{ReadError, RecordError, SecretPath};
 use mainstay_domain::view::{Binding, Credential};
 use mainstay_engine::CredentialSpec;
 use mainstay_types::{BindingId, Generation};
@@ -18,6 +18,13 @@ pub type Delivery = BTreeMap<&'static str, SecretString>;
 pub enum DeliveryError {
     #[error("binding {0} has no working credential")]
     NoCredential(BindingId),
+    /// The password is there, and custody's storage does not answer now.
+    #[error("the password of binding {binding} can not be read now")]
+    Unavailable {
+        binding: BindingId,
+        #[source]
+        source: RecordError,
+    },
     #[error("the password of binding {binding} can not be read")]
     Custody {
         binding: BindingId,
@@ -37,9 +44,18 @@ impl Control {
         let cluster = view.cluster(&instance.cluster).ok_or_else(none)?;
         let engine = self.engine(&cluster.engine).ok_or_else(none)?;
         let stored = self.custody().get(&secret_path(id, credential.generation)).await;
-        let password =
-            stored.map_err(|source| DeliveryError::Custody { binding: id.clone(), source })?.ok_or_else(none)?;
+        let password = stored.map_err(|source| DeliveryError::of(id, source))?.ok_or_else(none)?;
         Ok(engine.delivery(&spec(cluster), &credential_spec(binding, credential), &password))
+    }
+}
+
+impl DeliveryError {
+    fn of(binding: &BindingId, source: RecordError) -> Self {
+        let binding = binding.clone();
+        match source {
+            RecordError::Read { source: ReadError::Unavailable { .. }, .. } => Self::Unavailable { binding, source },
+            _ => Self::Custody { binding, source },
+        }
     }
 }
 

@@ -203,7 +203,24 @@ impl From<DeliveryError> for Problem {
         match &error {
             DeliveryError::NoCredential(_) => Problem::new(Code::CredentialGone, error.to_string())
                 .remedy("it was revoked or has expired; make a new binding"),
+            DeliveryError::Unavailable { .. } => {
+                tracing::warn!(%error, "custody does not answer");
+                Problem::new(Code::StorageUnavailable, error.to_string())
+                    .remedy("send the request again with the same Idempotency-Key; without one, unbind and bind anew")
+            }
             DeliveryError::Custody { .. } => Problem::internal(&error),
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match &error {
+            ReadError::Storage(mainstay_storage::ReadError::Unavailable { .. }) => {
+                tracing::warn!(%error, "the journal does not answer");
+                Problem::new(Code::StorageUnavailable, error.to_string()).remedy("send the request again in a moment")
+            }
+            _ => Problem::internal(&error),
         }
     }
 }

@@ -121,7 +121,7 @@ async fn page(api: &Api, caller: &Caller, params: &EventParams) -> Result<EventP
         return Ok(EventPage { items, next: None });
     }
     for _ in 0..PASSED_OVER / READ_AHEAD {
-        let read = api.control.journal().read(after, READ_AHEAD).await.map_err(|error| Problem::internal(&error))?;
+        let read = api.control.journal().read(after, READ_AHEAD).await?;
         let end = read.len() < READ_AHEAD;
         for event in read {
             if items.len() == limit {
