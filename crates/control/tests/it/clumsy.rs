@@ -2,23 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use mainstay_engine::fake::{FakeEngine, Operation};
 use mainstay_engine::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started};
-use mainstay_types::{ClusterName, Observation, Offering, Plan};
+use mainstay_types::{BindingId, ClusterName, Observation, Offering, Plan};
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use crate::harness::{Ground, shared, username};
+use crate::harness::{Ground, bind, shared, username};
 
 /// The fake engine behind a clumsy hand.
 struct Clumsy {
     inner: FakeEngine,
     /// So many calls of `bind` panic.
     panics: AtomicU32,
+    /// The credential that is never made.
+    refused: OnceLock<String>,
     /// How many looks were taken, told or not.
     looks: watch::Sender<usize>,
     /// Looks are told of only while this is true.
@@ -28,7 +30,7 @@ struct Clumsy {
 impl Clumsy {
     fn new(inner: FakeEngine, panics: u32) -> Arc<Self> {
         let (looks, tells) = (watch::Sender::new(0), watch::Sender::new(true));
-        Arc::new(Self { inner, panics: panics.into(), looks, tells })
+        Arc::new(Self { inner, panics: panics.into(), refused: OnceLock::new(), looks, tells })
     }
 }
 
@@ -100,6 +102,9 @@ impl Engine for Clumsy {
     ) -> Result<(), EngineError> {
         let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         assert!(left.is_err(), "the engine has a mistake");
+        if self.refused.get() == Some(&credential.username()) {
+            return Err(EngineError::transient("the role is locked by another session"));
+        }
         self.inner.bind(cluster, instance, credential, password).await
     }
 
@@ -166,4 +171,46 @@ async fn a_late_look_is_not_believed_about_what_changed_meanwhile() {
     looks.wait_for(|looks| *looks > told + 1).await.unwrap();
     layer.bound("next").await;
     assert_eq!(layer.count("v1.binding.repaired").await, 1);
+}
+
+/// So it is with the whole cluster: a look that was taken before the end does not make it serve again.
+#[tokio::test]
+async fn a_late_look_is_not_believed_about_a_process_that_ended_meanwhile() {
+    let ground = Ground::in_memory().await;
+    let clumsy = Clumsy::new(ground.fake.clone(), 0);
+    let layer = ground.with_engine(|_| clumsy.clone()).start().await;
+    layer.bound("shop").await;
+    let mut looks = clumsy.looks.subscribe();
+    for round in 1..=2 {
+        layer.eventually("it is seen serving", || layer.control.trouble_with_cluster(&shared()).is_none()).await;
+        clumsy.tells.send_replace(false);
+        let taken = *looks.borrow_and_update();
+        looks.wait_for(|looks| *looks > taken).await.unwrap();
+        layer.fake().end_process(&shared(), "it was killed by signal 9");
+        layer.eventually("its end is noticed", || layer.control.trouble_with_cluster(&shared()).is_some()).await;
+        clumsy.tells.send_replace(true);
+        layer.nth(round, "v1.engine.restarted").await;
+    }
+    // Each end counts once: two are no crash loop.
+    layer.bound("next").await;
+    assert_eq!((layer.restarts().await.len(), layer.count("v1.cluster.failed").await), (2, 0));
+}
+
+#[tokio::test]
+async fn a_credential_that_is_not_made_holds_up_none_of_the_others() {
+    let ground = Ground::in_memory().await;
+    let clumsy = Clumsy::new(ground.fake.clone(), 0);
+    let layer = ground.with_engine(|_| clumsy.clone()).start().await;
+    layer.succeeded(&layer.create("shop", Plan::Shared).await).await;
+    // The first in the order of the plan, which goes by the id.
+    let mut locked = bind("shop", 3600);
+    locked.id = BindingId::from_random(0);
+    clumsy.refused.set(username(&locked.id, 1)).unwrap();
+    let id = locked.id.clone();
+    layer.submit(locked).await.unwrap();
+    let instance = layer.instance("shop").id.clone();
+    layer.eventually("it was tried", || layer.control.trouble_with(&instance).is_some()).await;
+    let (other, operation) = layer.bind("shop", 3600).await;
+    layer.succeeded(&operation).await;
+    assert!(layer.connects(&other).await && !layer.connects(&id).await);
 }
