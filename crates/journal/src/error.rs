@@ -7,6 +7,9 @@ use mainstay_storage::WriteError;
 
 use crate::chain::Misfit;
 
+/// What lies beneath an error: a write that failed, or the reading that had to come before it.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
 /// Why a submission was not recorded. The cause is shared by all submissions that were to be stored together.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError<R> {
@@ -18,13 +21,13 @@ pub enum SubmitError<R> {
     Full(#[source] Arc<WriteError>),
     /// Nothing was recorded: the storage does not answer. It may work when it is tried again.
     #[error("the journal can not be written now; nothing was recorded")]
-    Unavailable(#[source] Arc<WriteError>),
+    Unavailable(#[source] Cause),
     /// It was recorded or not: the storage did not confirm it. Look before it is tried again, or use an idempotency key.
     #[error("the journal's storage did not confirm it; it is recorded whole or not at all")]
     OutcomeUnknown(#[source] Arc<WriteError>),
     /// Nothing was recorded: the storage refused it for a reason that another try will meet again.
     #[error("the journal can not be written; nothing was recorded")]
-    Storage(#[source] Arc<WriteError>),
+    Storage(#[source] Cause),
     /// Nothing was recorded: other writers of the same journal were faster, time and again.
     #[error("other writers were faster {tries} times; nothing was recorded, try again")]
     Conflict { tries: usize },

@@ -21,7 +21,7 @@ mod verify;
 mod writer;
 
 pub use chain::{Misfit, MisfitReason};
-pub use error::{OpenError, ReadError, SubmitError};
+pub use error::{Cause, OpenError, ReadError, SubmitError};
 pub use follow::Follower;
 pub use journal::{Committed, Journal};
 pub use schema::SCHEMA;

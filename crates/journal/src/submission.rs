@@ -88,7 +88,13 @@ impl Failure {
     fn error<R>(&self) -> SubmitError<R> {
         match self {
             Self::Conflict { tries } => SubmitError::Conflict { tries: *tries },
-            Self::CatchUp(error) => SubmitError::Broken(error.clone()),
+            Self::CatchUp(error) => match **error {
+                ReadError::Misfit(_) => SubmitError::Broken(error.clone()),
+                ReadError::Storage(mainstay_storage::ReadError::Unavailable { .. }) => {
+                    SubmitError::Unavailable(error.clone())
+                }
+                ReadError::Storage(_) => SubmitError::Storage(error.clone()),
+            },
             Self::Write(error) => match **error {
                 WriteError::Full { .. } => SubmitError::Full(error.clone()),
                 WriteError::Unavailable { .. } => SubmitError::Unavailable(error.clone()),
@@ -96,5 +102,30 @@ impl Failure {
                 _ => SubmitError::Storage(error.clone()),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mainstay_storage::{ReadError as Reading, Service};
+
+    use super::Failure;
+    use crate::chain::{Misfit, MisfitReason};
+    use crate::error::{ReadError, SubmitError};
+
+    fn told(error: impl Into<ReadError>) -> SubmitError<()> {
+        Failure::CatchUp(Arc::new(error.into())).error()
+    }
+
+    #[test]
+    fn a_journal_that_can_not_be_read_now_is_not_broken() {
+        let away = Reading::Unavailable { service: Service::Journal, source: "the server is away".into() };
+        assert!(matches!(told(away), SubmitError::Unavailable(_)));
+        let damaged = Reading::Corrupt { service: Service::Journal, source: "a page is torn".into() };
+        assert!(matches!(told(damaged), SubmitError::Storage(_)));
+        let misfit = Misfit { sequence: 1, reason: MisfitReason::Missing };
+        assert!(matches!(told(misfit), SubmitError::Broken(_)));
     }
 }

@@ -69,6 +69,9 @@ async fn a_killed_server_loses_nothing_acknowledged_and_the_journal_goes_on() {
     tokio::task::block_in_place(|| server.kill());
     let (acknowledged, error) = appending.await.unwrap();
     assert!(matches!(error, SubmitError::Unavailable(_) | SubmitError::OutcomeUnknown(_)), "{error:?}");
+    // Where the commit was not confirmed, the next writing begins with a reading, which fails the same way.
+    let again = append(&journal, life(10_000_000)).await;
+    assert!(matches!(again, Err(SubmitError::Unavailable(_))), "{again:?}");
     assert!(journal.health().await.is_err());
     assert_eq!(journal.view().sequence(), acknowledged, "what was not acknowledged is not seen");
 
