@@ -4,11 +4,14 @@ mod execute;
 mod fault;
 mod open;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
+use sqlx::{ConnectOptions, Connection, PgPool};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::driver::Service;
@@ -30,6 +33,10 @@ const READERS: u32 = 2;
 /// shorter than a caller's patience.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long to wait for a connection before asking whether the server refuses them: longer than connecting takes and
+/// most transactions do, and short enough that whoever waits two seconds for an answer, as readiness does, gets one.
+const REFUSAL_GRACE: Duration = Duration::from_millis(500);
+
 /// How long the server may take for one statement, as it is told.
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -50,6 +57,8 @@ struct Inner {
     service: Service,
     writers: PgPool,
     readers: PgPool,
+    /// Held while the server is asked whether it refuses connections, by one of those who wait for the others.
+    asking: Mutex<()>,
 }
 
 // === impl Postgres ===
@@ -60,7 +69,7 @@ impl Postgres {
         open::prepare(&options, service, schema).await?;
         let writers = open::pool(&options, service, WRITERS, "off");
         let readers = open::pool(&options, service, READERS, "on");
-        Ok(Self { inner: Arc::new(Inner { service, writers, readers }) })
+        Ok(Self { inner: Arc::new(Inner { service, writers, readers, asking: Mutex::new(()) }) })
     }
 
     /// The work goes on where the caller drops this future, so that no connection is left inside a transaction.
@@ -99,9 +108,9 @@ impl Inner {
 
     /// Nothing, where another transaction was in the way.
     async fn try_write(&self, statements: &[Statement]) -> Option<Result<(), WriteError>> {
-        let mut connection = match self.writers.acquire().await {
+        let mut connection = match self.connection(&self.writers).await {
             Ok(connection) => connection,
-            Err(error) => return Some(Err(Fault::from(error).on_write(self.service, 0))),
+            Err(fault) => return Some(Err(fault.on_write(self.service, 0))),
         };
         let result = timeout(ANSWER_DEADLINE, execute::transaction(self.service, &mut connection, statements)).await;
         let failure = match result {
@@ -123,13 +132,39 @@ impl Inner {
     }
 
     async fn read(&self, statement: &Statement) -> Result<Vec<Row>, Fault> {
-        let mut connection = self.readers.acquire().await?;
+        let mut connection = self.connection(&self.readers).await?;
         match timeout(ANSWER_DEADLINE, execute::query(&mut connection, statement)).await {
             Ok(result) => result,
             Err(_) => {
                 connection.close_on_drop();
                 Err(silent())
             }
+        }
+    }
+
+    /// A connection of a pool. The pool itself goes on trying a server that refuses connections until its deadline,
+    /// and then does not say why.
+    async fn connection(&self, pool: &PgPool) -> Result<PoolConnection<sqlx::Postgres>, Fault> {
+        let mut acquiring = pin!(pool.acquire());
+        if let Ok(result) = timeout(REFUSAL_GRACE, &mut acquiring).await {
+            return Ok(result?);
+        }
+        tokio::select! {
+            result = &mut acquiring => Ok(result?),
+            refusal = self.refusal(pool) => Err(refusal),
+        }
+    }
+
+    /// Why the server refuses connections. Waits forever where it does not: then the pool is only busy.
+    async fn refusal(&self, pool: &PgPool) -> Fault {
+        let asking = self.asking.lock().await;
+        match pool.connect_options().connect().await {
+            Ok(connection) => {
+                let _ = connection.close().await;
+                drop(asking);
+                std::future::pending().await
+            }
+            Err(error) => error.into(),
         }
     }
 }

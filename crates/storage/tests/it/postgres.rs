@@ -1,7 +1,9 @@
 //! A server that goes away, and strings that lead nowhere.
 
+use std::time::{Duration, Instant};
+
 use mainstay_storage::scratch::ScratchPostgres;
-use mainstay_storage::{Location, OpenError, Service, Statement, Store, WriteError};
+use mainstay_storage::{Location, OpenError, ReadError, Service, Statement, Store, WriteError};
 
 use crate::SCHEMA;
 
@@ -29,6 +31,16 @@ async fn a_killed_server_loses_no_acknowledged_write() {
     let (acknowledged, error) = writing.await.unwrap();
     let lost = matches!(error, WriteError::Unavailable { .. } | WriteError::OutcomeUnknown { .. });
     assert!(lost, "{error:?}");
+
+    // Who asks for readiness waits two seconds, of which some are a busy machine's.
+    let asked = Instant::now();
+    let refused = store.health().await.unwrap_err();
+    assert!(
+        matches!(&refused, ReadError::Unavailable { source, .. } if source.to_string().contains("refused")),
+        "{refused:?}"
+    );
+    assert!(matches!(store.write(vec![put(0)]).await, Err(WriteError::Unavailable { .. })));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
 
     tokio::task::block_in_place(|| server.restart());
     let rows = store.read(Statement::new("SELECT count(*), max(id) FROM notes", [])).await.unwrap();
