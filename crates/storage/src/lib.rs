@@ -8,6 +8,7 @@
 //! Rules for SQL that means the same to both, checked when a store is opened: columns are `INTEGER`/`bigint`, `TEXT`/
 //! `text COLLATE "C"` or `BLOB`/`bytea`, tables are `STRICT`. Text sorts bytewise and holds no NUL character.
 
+mod claim;
 mod driver;
 mod error;
 mod migration;
@@ -22,6 +23,7 @@ pub mod conformance;
 #[cfg(feature = "scratch")]
 pub mod scratch;
 
+pub use claim::{Claim, ClaimError};
 pub use driver::{Driver, Service, UnknownDriver};
 pub use error::{Cause, OpenError, ReadError, WriteError};
 pub use migration::Migration;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use crate::claim::{Claim, ClaimError};
 use crate::driver::{Driver, Service};
 use crate::error::{Fault, FaultKind, OpenError, ReadError, WriteError};
 use crate::migration::Migration;
@@ -60,6 +61,23 @@ impl Store {
             Location::Postgres(uri) => Backend::Postgres(Postgres::open(uri, service, schema).await?),
         };
         Ok(Self { service, backend })
+    }
+
+    /// Claims the store for one control plane, whose name others are told for as long as the claim is held.
+    ///
+    /// In PostgreSQL the claim is a lock that a connection of its own holds. It waits a few seconds for somebody
+    /// else's, since the server may not have noticed yet that a predecessor was killed. Where the connection is lost,
+    /// the claim is made again as soon as the server answers, and an error is logged where somebody else was faster:
+    /// it keeps two control planes from working against each other, and is no protection for writes, which have their
+    /// expectations. A database behind a pooler that shares sessions can not be claimed reliably.
+    ///
+    /// In SQLite there is nothing to do: the files are in a data directory, which has a lock of its own, and nobody
+    /// else sees this process's memory.
+    pub async fn claim(&self, holder: &str) -> Result<Claim, ClaimError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(Claim::of_nothing()),
+            Backend::Postgres(postgres) => postgres.claim(holder).await,
+        }
     }
 
     /// Runs statements as one transaction, which is durable when this returns.

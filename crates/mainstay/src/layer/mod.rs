@@ -12,7 +12,7 @@ use mainstay_engine::{Engine, EngineError};
 use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
 use mainstay_http::Api;
 use mainstay_journal::Journal;
-use mainstay_storage::{Service, Store};
+use mainstay_storage::{Claim, Service, Store};
 use mainstay_types::ClusterName;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -30,6 +30,8 @@ pub struct Layer {
     config: Config,
     /// Held for its lock until the layer is gone.
     _data_dir: DataDir,
+    /// Held so that no other control plane works on the same state, wherever it runs.
+    _claim: Claim,
     control: Control,
     custody: Custody,
     engines: Vec<Arc<dyn Engine>>,
@@ -42,6 +44,8 @@ pub enum BuildError {
     DataDir(#[from] DataDirError),
     #[error("the journal cannot be used")]
     JournalStore(#[source] mainstay_storage::OpenError),
+    #[error("the journal cannot be used")]
+    Claim(#[source] mainstay_storage::ClaimError),
     #[error("the journal cannot be used")]
     Journal(#[source] mainstay_journal::OpenError),
     #[error("the master key cannot be used")]
@@ -78,14 +82,15 @@ pub enum Engines {
 // === impl Layer ===
 
 impl Layer {
-    /// Builds the layer: takes the data directory, opens the stores, prepares the engines.
+    /// Builds the layer: takes the data directory, opens and claims the stores, prepares the engines.
     pub async fn build(config: Config) -> Result<Self, BuildError> {
         let data_dir = DataDir::take(&config)?;
         let engines = engines(&config)?;
         let location = config.storage.location(Service::Journal);
         let store = Store::open(&location, Service::Journal, mainstay_journal::SCHEMA).await;
-        let journal = Journal::open(store.map_err(BuildError::JournalStore)?).await;
-        let journal = journal.map_err(BuildError::Journal)?;
+        let store = store.map_err(BuildError::JournalStore)?;
+        let claim = store.claim(&claimant()).await.map_err(BuildError::Claim)?;
+        let journal = Journal::open(store).await.map_err(BuildError::Journal)?;
         let custody = Custody::open(&config.storage.location(Service::Custody), master_key(&config)?).await;
         let custody = custody.map_err(BuildError::Custody)?;
         let first = config.listen.dedicated_ports;
@@ -94,7 +99,7 @@ impl Layer {
             data_dir: config.storage.directory().map(|_| config.data_dir.clone()),
         };
         let control = Control::new(journal, custody.clone(), engines.clone(), control_config);
-        Ok(Self { config, _data_dir: data_dir, control, custody, engines })
+        Ok(Self { config, _data_dir: data_dir, _claim: claim, control, custody, engines })
     }
 
     /// Serves until `stop` turns true, then drains. `ready` is called once requests are answered.
@@ -150,6 +155,12 @@ pub async fn stop_all(engines: &[Arc<dyn Engine>]) -> Vec<(ClusterName, EngineEr
         failures.extend(engine.stop_all().await);
     }
     failures
+}
+
+/// Who claims the state, as an operator on another machine recognises it.
+fn claimant() -> String {
+    let machine = rustix::system::uname();
+    format!("mainstay {} pid {}", machine.nodename().to_string_lossy(), std::process::id())
 }
 
 fn master_key(config: &Config) -> Result<MasterKey, BuildError> {

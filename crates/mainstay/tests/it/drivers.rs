@@ -147,16 +147,25 @@ fn a_second_control_plane_on_the_same_state() {
     let server = ScratchPostgres::start();
     let database = server.new_database().expose_secret().to_owned();
     let state = || vec![(DRIVER, "postgres".to_owned()), (DEFAULT, database.clone())];
-    let first = Layer::start(Options { environment: state(), ..Options::default() });
+    let mut first = Layer::start(Options { environment: state(), ..Options::default() });
     let uri = tour(&first, "shop");
 
-    // With a data directory of its own it has a master key of its own, which the secrets are not sealed with.
-    let second = Layer::new(Options { environment: state(), ..Options::default() });
+    let mut environment = state();
+    environment.push(("Custody__KeyFile", first.data_dir().join("custody/master.key").to_str().unwrap().to_owned()));
+    let mut second = Layer::new(Options { environment, ..Options::default() });
     let refused = second.cli(&["up"]).fail(1);
-    assert!(refused.contains("master key") && refused.contains("is not the one"), "{refused}");
+    assert!(refused.contains("in use by mainstay ") && refused.contains("pg_terminate_backend"), "{refused}");
+    assert!(refused.contains(&format!(" pid {};", first.pid())), "{refused}");
     assert_eq!(first.psql(&uri, "SELECT answer FROM kept"), "42");
     tour(&first, "another");
     first.cli(&["journal", "verify"]).succeed();
+
+    // Where the first one is gone, its state is free at once, for whoever has its master key.
+    first.kill();
+    let stranger = Layer::new(Options { environment: state(), ..Options::default() });
+    let refused = stranger.cli(&["up"]).fail(1);
+    assert!(refused.contains("master key") && refused.contains("is not the one"), "{refused}");
+    second.restart_in_trouble();
 }
 
 fn on(server: &ScratchPostgres) -> Options {

@@ -1,5 +1,6 @@
 //! The driver `postgres`: one schema per service in a database of PostgreSQL 15 or newer.
 
+mod claim;
 mod execute;
 mod fault;
 mod open;
@@ -14,6 +15,7 @@ use sqlx::{ConnectOptions, Connection, PgPool};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::claim::{Claim, ClaimError};
 use crate::driver::Service;
 use crate::error::{Fault, FaultKind, OpenError, ReadError, WriteError};
 use crate::migration::Migration;
@@ -85,6 +87,10 @@ impl Postgres {
         self.inner.read(&statement).await.map_err(|fault| fault.on_read(self.inner.service))
     }
 
+    pub async fn claim(&self, holder: &str) -> Result<Claim, ClaimError> {
+        claim::claim(self.inner.service, &self.inner.writers.connect_options(), holder).await
+    }
+
     pub async fn close(&self) {
         self.inner.readers.close().await;
         self.inner.writers.close().await;
@@ -116,9 +122,10 @@ impl Inner {
         let failure = match result {
             Ok(Ok(())) => return Some(Ok(())),
             Ok(Err(failure)) => failure,
-            Err(_) => {
-                execute::Failure::Lost(WriteError::OutcomeUnknown { service: self.service, source: silent().cause })
-            }
+            Err(_) => execute::Failure::Lost(WriteError::OutcomeUnknown {
+                service: self.service,
+                source: silent(ANSWER_DEADLINE).cause,
+            }),
         };
         match failure {
             // A connection that broke or stays silent is of no more use.
@@ -137,7 +144,7 @@ impl Inner {
             Ok(result) => result,
             Err(_) => {
                 connection.close_on_drop();
-                Err(silent())
+                Err(silent(ANSWER_DEADLINE))
             }
         }
     }
@@ -169,6 +176,7 @@ impl Inner {
     }
 }
 
-fn silent() -> Fault {
-    Fault::new(FaultKind::Unavailable, format!("the server has not answered for {} seconds", ANSWER_DEADLINE.as_secs()))
+/// What is known of a server that has let a deadline pass.
+fn silent(deadline: Duration) -> Fault {
+    Fault::new(FaultKind::Unavailable, format!("the server has not answered for {} seconds", deadline.as_secs()))
 }

@@ -147,12 +147,12 @@ async fn configure(connection: &mut PgConnection, service: Service) -> Result<()
     set(connection, "synchronous_commit", "on").await
 }
 
-async fn set(connection: &mut PgConnection, name: &str, value: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn set(connection: &mut PgConnection, name: &str, value: &str) -> Result<(), sqlx::Error> {
     let query = sqlx::query("SELECT set_config($1, $2, false)").bind(name).bind(value);
     query.execute(connection).await.map(drop)
 }
 
-const fn schema_name(service: Service) -> &'static str {
+pub(crate) const fn schema_name(service: Service) -> &'static str {
     match service {
         Service::Journal => "mainstay_journal",
         Service::Custody => "mainstay_custody",

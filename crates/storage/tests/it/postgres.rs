@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mainstay_storage::scratch::ScratchPostgres;
-use mainstay_storage::{Location, OpenError, ReadError, Service, Statement, Store, WriteError};
+use mainstay_storage::{ClaimError, Location, OpenError, ReadError, Service, Statement, Store, WriteError};
 
 use crate::SCHEMA;
 
@@ -75,4 +75,65 @@ async fn another_services_schema_is_another_schema() {
     assert_eq!(server.psql("postgres", "SELECT count(*) FROM mainstay_journal.notes"), "1");
     assert_eq!(server.psql("postgres", "SELECT count(*) FROM mainstay_custody.notes"), "0");
     assert_eq!(server.psql("postgres", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_claimed_by_one_at_a_time() {
+    let server = ScratchPostgres::start();
+    let place = Location::Postgres(server.uri());
+    let first = Store::open(&place, Service::Journal, &SCHEMA).await.unwrap();
+    let second = Store::open(&place, Service::Journal, &SCHEMA).await.unwrap();
+    let custody = Store::open(&place, Service::Custody, &SCHEMA).await.unwrap();
+    let claim = first.claim("mainstay here pid 1").await.unwrap();
+    let _of_another_schema = custody.claim("mainstay there pid 2").await.unwrap();
+    let held = second.claim("mainstay there pid 2").await.unwrap_err();
+    let ClaimError::Held { holder, session, .. } = &held else { panic!("{held:?}") };
+    assert_eq!(holder, "mainstay here pid 1");
+    assert_eq!(server.psql("postgres", &session_of(holder)), session.to_string());
+    assert!(held.to_string().contains("mainstay here pid 1"), "{held}");
+
+    drop(claim);
+    let claim = second.claim("mainstay there pid 2").await.unwrap();
+    // A claim that ends while it is waited for is taken over at once.
+    let (taken, ()) = tokio::join!(first.claim("mainstay here pid 1"), async { drop(claim) });
+    let _claim = taken.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_outlives_the_server_and_its_own_session() {
+    let mut server = ScratchPostgres::start();
+    let place = Location::Postgres(server.uri());
+    let first = Store::open(&place, Service::Journal, &SCHEMA).await.unwrap();
+    let _claim = first.claim("mainstay here pid 1").await.unwrap();
+    tokio::task::block_in_place(|| {
+        server.kill();
+        server.restart();
+        wait_for_session(&server, "mainstay here pid 1", None);
+        let session = server.psql("postgres", &session_of("mainstay here pid 1"));
+        server.psql("postgres", &format!("SELECT pg_terminate_backend({session})"));
+        wait_for_session(&server, "mainstay here pid 1", Some(&session));
+    });
+    let second = Store::open(&place, Service::Journal, &SCHEMA).await.unwrap();
+    let held = second.claim("mainstay there pid 2").await.unwrap_err();
+    assert!(matches!(&held, ClaimError::Held { holder, .. } if holder == "mainstay here pid 1"), "{held:?}");
+}
+
+/// The question which session of that name holds a claim.
+fn session_of(name: &str) -> String {
+    format!(
+        "SELECT pid FROM pg_stat_activity JOIN pg_locks USING (pid)
+         WHERE locktype = 'advisory' AND application_name = '{name}'"
+    )
+}
+
+/// Waits until a session of that name holds a claim, another one than before.
+fn wait_for_session(server: &ScratchPostgres, name: &str, before: Option<&str>) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let session = server.psql("postgres", &session_of(name));
+        if !session.is_empty() && Some(session.as_str()) != before {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the claim should be made again");
+    }
 }
