@@ -2,7 +2,7 @@
 //!
 //! The seed is printed; `MAINSTAY_SEED=N` gives the same work and harm again. How they interleave is the scheduler's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_control::SubmitError;
 use mainstay_domain::command::{DeleteBinding, RenewBinding, RotateBinding};
@@ -16,6 +16,9 @@ use mainstay_types::{BindingId, ClusterName, Health, InstanceId, Parameters, Pla
 use crate::harness::{Ground, Layer, bind, create, delete, request, tenant, username};
 
 const OPERATIONS: usize = 500;
+/// How many faults each operation of the engine is given. More in a row, met by one step, would make it wait longer for
+/// its next try than the test waits for rest: eight of them are 51 s.
+const FAULTS: usize = 6;
 /// How many names the instances have between them: few, so that they meet.
 const NAMES: u64 = 12;
 
@@ -48,9 +51,10 @@ async fn the_loop_comes_to_rest_and_the_engine_is_as_the_view_says() {
     ground.tempo.restarts =
         RestartPolicy { delays_millis: &[0, 10], give_up_after: 4, window_seconds: 1, retry_seconds: 1 };
     let mut layer = ground.start().await;
+    let mut faults = BTreeMap::new();
     for number in 0..OPERATIONS {
         if draw.below(4) == 0 {
-            harm(&layer, &mut draw);
+            harm(&layer, &mut draw, &mut faults);
         }
         ask(&layer, &mut draw).await;
         if draw.below(10) == 0 {
@@ -99,7 +103,7 @@ async fn ask(layer: &Layer, draw: &mut Draw) {
 }
 
 /// One thing that goes wrong.
-fn harm(layer: &Layer, draw: &mut Draw) {
+fn harm(layer: &Layer, draw: &mut Draw, faults: &mut BTreeMap<Operation, usize>) {
     use Operation::{Bind, Deprovision, Observe, Provision, Reconfigure, Remove, Start, Unbind};
     let view = layer.view();
     let fake = layer.fake();
@@ -122,13 +126,19 @@ fn harm(layer: &Layer, draw: &mut Draw) {
                 }
             }
         }
-        5 => {
-            let operation = draw.one_of([Provision, Bind, Start]).unwrap();
-            fake.fail_next(operation, EngineError::permanent("it is refused", "nothing helps"));
-        }
-        _ => {
-            let all = [Start, Observe, Reconfigure, Remove, Provision, Deprovision, Bind, Unbind];
-            fake.fail_next(draw.one_of(all).unwrap(), EngineError::transient("the connection broke"));
+        kind => {
+            let (operation, error) = if kind == 5 {
+                let error = EngineError::permanent("it is refused", "nothing helps");
+                (draw.one_of([Provision, Bind, Start]).unwrap(), error)
+            } else {
+                let all = [Start, Observe, Reconfigure, Remove, Provision, Deprovision, Bind, Unbind];
+                (draw.one_of(all).unwrap(), EngineError::transient("the connection broke"))
+            };
+            let given = faults.entry(operation).or_insert(0);
+            if *given < FAULTS {
+                *given += 1;
+                fake.fail_next(operation, error);
+            }
         }
     }
 }

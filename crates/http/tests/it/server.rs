@@ -62,7 +62,8 @@ impl Server {
         let journal = Journal::open(store).await.unwrap();
         let custody = Custody::open(&Location::InMemory, MasterKey::from_bytes([7; 32])).await.unwrap();
         let fake = FakeEngine::default();
-        let config = Config { dedicated_ports: 7500..=7503, data_dir: None };
+        // A wide range: whatever listens on this machine beside the test takes a few of them at most.
+        let config = Config { dedicated_ports: 21_000..=21_999, data_dir: None };
         let control = Control::new(journal, custody, vec![Arc::new(fake.clone())], config);
         let admin =
             control.create_token(Actor::System, TenantScope::Any, Role::Admin, TenantScope::Any, None).await.unwrap();
