@@ -9,7 +9,7 @@ pub(crate) const ADMIN_ROLE: &str = "mainstay";
 /// The database that we talk to.
 pub(crate) const ADMIN_DATABASE: &str = "postgres";
 /// The database that instances are copied from.
-pub(crate) const TEMPLATE_DATABASE: &str = "mainstay_template";
+pub(crate) const TEMPLATE_DATABASE: &str = "template1";
 
 /// The database of an instance.
 pub(crate) fn database(instance: &InstanceId) -> String {

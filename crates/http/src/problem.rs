@@ -186,12 +186,6 @@ impl From<SubmitError> for Problem {
                 JournalError::Closed => {
                     Problem::new(Code::Stopping, "the control plane is stopping").remedy("send the request again")
                 }
-                // After a commit that was not confirmed the journal is read before it is written again.
-                JournalError::Broken(source) if matches!(*source, ReadError::Storage(_)) => {
-                    tracing::warn!(error = %source, "the journal can not be read");
-                    Problem::new(Code::StorageUnavailable, "the journal can not be read now; nothing was recorded")
-                        .remedy("send the request again in a moment")
-                }
                 error => Problem::internal(&error),
             },
         }
