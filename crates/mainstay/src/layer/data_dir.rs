@@ -15,17 +15,21 @@ const PASSABLE: u32 = 0o711;
 const PRIVATE: u32 = 0o700;
 /// The file whose lock is the claim to the directory, and which says who claims it.
 const LOCK_FILE: &str = "mainstay.lock";
+/// What follows the pid in it once requests are answered.
+const SERVES: &str = "serves\n";
 
 /// A data directory that this process holds. It is free again when this is dropped, or the process ends.
 #[derive(Debug)]
 pub struct DataDir {
-    _lock: File,
+    lock: File,
 }
 
 /// The process that holds a data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
     pub pid: i32,
+    /// Whether it answers requests.
+    pub serves: bool,
 }
 
 /// Why a data directory can not be used.
@@ -53,11 +57,17 @@ impl DataDir {
         }
         let lock = lock_file(path).map_err(unwritable)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let pid = read_pid(&lock).unwrap_or_default();
+            let pid = read_holder(&lock).map_or(0, |holder| holder.pid);
             return Err(DataDirError::Held { path: path.clone(), pid });
         }
         write_pid(&lock).map_err(unwritable)?;
-        Ok(Self { _lock: lock })
+        Ok(Self { lock })
+    }
+
+    /// Tells those who ask for the holder that it answers requests now. An open port would not tell them: it may be
+    /// somebody else's.
+    pub fn tell_that_it_serves(&self) -> std::io::Result<()> {
+        (&self.lock).write_all(SERVES.as_bytes())
     }
 
     /// Who holds a data directory now; none where nobody does.
@@ -71,7 +81,7 @@ impl DataDir {
         // Asking for a shared lock does not disturb anybody: it is given back at once.
         match flock(&lock, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(None),
-            Err(_) => Ok(read_pid(&lock).map(|pid| Holder { pid })),
+            Err(_) => Ok(read_holder(&lock)),
         }
     }
 }
@@ -93,8 +103,9 @@ fn write_pid(mut lock: &File) -> std::io::Result<()> {
     lock.sync_all()
 }
 
-fn read_pid(mut lock: &File) -> Option<i32> {
+fn read_holder(mut lock: &File) -> Option<Holder> {
     let mut text = String::new();
     lock.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    let (pid, rest) = text.split_once('\n')?;
+    Some(Holder { pid: pid.parse().ok()?, serves: rest == SERVES })
 }

@@ -29,7 +29,7 @@ const DEDICATED_PORTS: u16 = 500;
 pub struct Layer {
     config: Config,
     /// Held for its lock until the layer is gone.
-    _data_dir: DataDir,
+    data_dir: DataDir,
     /// Held so that no other control plane works on the same state, wherever it runs.
     _claim: Claim,
     control: Control,
@@ -99,7 +99,7 @@ impl Layer {
             data_dir: config.storage.directory().map(|_| config.data_dir.clone()),
         };
         let control = Control::new(journal, custody.clone(), engines.clone(), control_config);
-        Ok(Self { config, _data_dir: data_dir, _claim: claim, control, custody, engines })
+        Ok(Self { config, data_dir, _claim: claim, control, custody, engines })
     }
 
     /// Serves until `stop` turns true, then drains. `ready` is called once requests are answered.
@@ -114,6 +114,9 @@ impl Layer {
         admin_token::ensure(&self.control, &self.config.data_dir).await?;
         let reconciler = tokio::spawn(Reconciler::new(self.control.clone()).run(stop.clone()));
         let router = mainstay_http::router(Api::new(self.control.clone(), env!("CARGO_PKG_VERSION")));
+        if let Err(error) = self.data_dir.tell_that_it_serves() {
+            tracing::warn!(%error, "whoever started this in the background is not told that it serves");
+        }
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "the control plane serves");
         ready();
         mainstay_http::serve(listener, router, stop).await;

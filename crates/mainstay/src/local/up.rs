@@ -1,7 +1,7 @@
 //! `mainstay up`: the whole layer on this machine, in the foreground or beside it.
 
 use std::fs::{File, OpenOptions};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ impl Up {
     }
 }
 
-/// Waits until the layer answers: its port is open only after its stores are, and its engines are being started.
+/// Waits until the layer answers; its engines are being started then.
 fn wait_until_ready(config: &Config, mut child: Option<&mut Child>) -> Result<(), DetachError> {
     let deadline = Instant::now() + READY_TIMEOUT;
     while Instant::now() < deadline {
@@ -98,9 +98,7 @@ fn wait_until_ready(config: &Config, mut child: Option<&mut Child>) -> Result<()
         {
             return Err(DetachError::Ended(last_lines(&log_path(&config.data_dir))));
         }
-        if DataDir::holder(&config.data_dir)?.is_some()
-            && TcpStream::connect_timeout(&config.listen.api, READY_POLL).is_ok()
-        {
+        if DataDir::holder(&config.data_dir)?.is_some_and(|holder| holder.serves) {
             return Ok(());
         }
         std::thread::sleep(READY_POLL);
