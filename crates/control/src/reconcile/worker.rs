@@ -207,7 +207,6 @@ impl Worker {
     }
 
     fn begin(&mut self, step: Step, view: &Arc<View>, cluster: &Arc<Cluster>) {
-        self.tell_of_sessions(&step);
         let target = step.target();
         if let Target::Instance(instance) = &target {
             self.touched.insert(instance.clone());
@@ -229,16 +228,6 @@ impl Worker {
         let carry_out = async move { Done::Stepped(attempt.carry_out(&planned).await) };
         let id = self.running.spawn(carry_out.instrument(span)).id();
         self.steps.insert(id, step);
-    }
-
-    /// Sessions that a step is about to end belong to a consumer who has not taken up the new credential yet.
-    fn tell_of_sessions(&self, step: &Step) {
-        let Step::Unbind { binding, generation, .. } = step else { return };
-        let key = (binding.clone(), *generation);
-        let seen = self.observation.as_ref().and_then(|observation| observation.credentials.get(&key));
-        if let Some(seen) = seen.filter(|seen| seen.sessions > 0) {
-            tracing::warn!(%binding, generation, sessions = seen.sessions, "a credential ends that is still in use");
-        }
     }
 
     fn finish(&mut self, done: Result<(Id, Done), JoinError>) {
