@@ -35,6 +35,22 @@ impl Place {
         }
     }
 
+    /// Waits until a process has a child of this name.
+    async fn child_of(&self, parent: rustix::process::Pid, name: &str) {
+        let parent = parent.as_raw_pid();
+        let named =
+            |child: &str| fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|comm| comm.trim() == name);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+            if children.split_whitespace().any(named) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{parent} should have a child {name}, and has {children:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn logged(&self, text: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -125,6 +141,8 @@ async fn a_process_is_adopted_by_its_record_or_without_it() {
     let other = place.shell("exit 7");
     assert!(Process::adopt(&other, &place.directory).unwrap().is_none());
 
+    // A child that the shell has made and that is not `sleep` yet would be taken for the shell itself.
+    place.child_of(pid, "sleep").await;
     third.signal(Signal::KILL);
     third.ended().await;
     assert!(Process::adopt(&launch, &place.directory).unwrap().is_none());
