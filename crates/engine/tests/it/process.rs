@@ -36,8 +36,7 @@ impl Place {
     }
 
     /// Waits until a process has a child of this name.
-    async fn child_of(&self, parent: rustix::process::Pid, name: &str) {
-        let parent = parent.as_raw_pid();
+    async fn child_of(&self, parent: i32, name: &str) {
         let named =
             |child: &str| fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|comm| comm.trim() == name);
         let deadline = Instant::now() + Duration::from_secs(10);
