@@ -38,9 +38,6 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
 }
 
-/// The engines of this installation, by name.
-pub type Clusters = BTreeMap<EngineName, Arc<dyn Engine>>;
-
 /// A handle to the control plane. A clone is another handle to the same.
 #[derive(Clone)]
 pub struct Control {
@@ -50,7 +47,7 @@ pub struct Control {
 struct Inner {
     journal: Journal,
     custody: Custody,
-    engines: Clusters,
+    engines: BTreeMap<EngineName, Arc<dyn Engine>>,
     offerings: Arc<[Offering]>,
     troubles: Troubles,
     config: Config,

@@ -11,7 +11,7 @@ mod outside;
 mod reconcile;
 mod tokens;
 
-pub use control::{Accepted, Clusters, Config, Control, SubmitError, WaitError};
+pub use control::{Accepted, Config, Control, SubmitError, WaitError};
 pub use credentials::{Delivery, DeliveryError};
 pub use draw::{draw_id, draw_secret};
 pub use outside::busy_ports;
