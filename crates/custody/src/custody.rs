@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mainstay_storage::{Location, ReadError, Row, Service, Statement, Store, Value, WriteError};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::barrier::Barrier;
 use crate::draw::draw_secret;
 use crate::keyring::{KeyVersion, Keyring, KeyringError};
 use crate::master_key::MasterKey;
@@ -82,6 +83,11 @@ impl Custody {
         let store = Store::open(location, Service::Custody, SCHEMA).await.map_err(OpenError::Storage)?;
         let keyring = Keyring::open(store.clone(), master).await.map_err(OpenError::Keyring)?;
         Ok(Self { store, keyring: Arc::new(keyring) })
+    }
+
+    /// The barrier that the store's entries lie behind.
+    pub fn barrier(&self) -> Barrier {
+        Barrier::new(self.store.clone(), self.keyring.clone())
     }
 
     /// Keeps a secret at a path, in the place of the one that was there.

@@ -11,6 +11,7 @@
 //! Nothing here prints a secret: they are [`secrecy::SecretString`]s, keys are overwritten when they are dropped, and no
 //! error repeats either.
 
+mod barrier;
 mod custody;
 mod draw;
 mod keyring;
@@ -19,6 +20,7 @@ mod path;
 mod schema;
 mod seal;
 
+pub use barrier::{Barrier, BarrierError, Change, CommitError, Entry, Expect, LARGEST_VALUE};
 pub use custody::{Custody, LONGEST_SECRET, OpenError, PAGE, RecordError};
 pub use draw::{SECRET_LENGTH, draw_secret};
 pub use keyring::{KeyVersion, KeyringError};

@@ -1,0 +1,1 @@
+//! The auth methods AppRole, userpass and JWT.

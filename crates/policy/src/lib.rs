@@ -1,0 +1,1 @@
+//! ACL policies of secret custody: HCL and JSON, matching, capabilities.

@@ -1,0 +1,1 @@
+//! The database secrets engine, on the layer's own instances.

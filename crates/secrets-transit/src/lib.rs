@@ -1,0 +1,1 @@
+//! The transit secrets engine: cryptography as a service.

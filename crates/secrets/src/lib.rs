@@ -1,0 +1,1 @@
+//! The secret custody service: mounts, tokens, leases, audit, wrapping.
