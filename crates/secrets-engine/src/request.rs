@@ -30,6 +30,9 @@ pub struct Request {
     pub path: String,
     /// The body's JSON object, or the query parameters of a read.
     pub data: Map<String, Value>,
+    /// The body as it came where it is not JSON, and not longer than the API takes: an OCSP request in DER. Empty
+    /// everywhere else.
+    pub raw_body: Vec<u8>,
     pub mount: Arc<Mount>,
     /// Whose token it is; none where the path needs none.
     pub caller: Option<Caller>,
