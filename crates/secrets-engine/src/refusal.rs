@@ -23,6 +23,9 @@ pub enum Refusal {
     /// 404: the backend has no such path.
     #[error("unsupported path")]
     UnsupportedPath,
+    /// 404: nothing is mounted there.
+    #[error("no handler for route {0:?}. route entry not found.")]
+    NoHandler(String),
     /// 405.
     #[error("unsupported operation")]
     UnsupportedOperation,

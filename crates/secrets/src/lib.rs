@@ -1,1 +1,29 @@
-//! The secret custody service: mounts, tokens, leases, audit, wrapping.
+//! Secret custody as its clients see it: the Vault HTTP API, without the HTTP.
+//!
+//! [`Secrets::handle`] takes a [`Call`] through its token, its namespace (a tenant), its mount, its policies and the
+//! audit log to the engine that serves it, makes the lease or the token that the answer needs, and gives the [`Reply`].
+//! Everything it keeps is behind custody's barrier. While custody is sealed it knows nothing.
+
+mod asked;
+mod audit;
+mod call;
+mod cubbyhole;
+mod directory;
+mod draw;
+mod envelope;
+mod kinds;
+mod lease;
+mod mount;
+mod network;
+mod open;
+mod outcome;
+mod policies;
+mod service;
+mod system;
+mod token;
+mod wrapping;
+
+pub use audit::AuditFile;
+pub use call::{Body, Call, Method, Reply};
+pub use directory::{LayerToken, TokenDirectory};
+pub use service::{RoleBearer, Secrets};

@@ -1,0 +1,503 @@
+//! The service: from a call to its reply.
+//!
+//! ```text
+//! call -> token -> namespace -> mount -> policies -> audit -> backend -> lease or token -> wrapping -> audit -> reply
+//! ```
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use mainstay_custody::Custody;
+use mainstay_policy::Acl;
+use mainstay_secrets_engine::{Caller, Kind, Operation, Refusal, Request};
+use mainstay_types::{Role, TenantName, TenantScope, Timestamp, TokenId};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::asked::Asked;
+use crate::audit::{AuditFile, Hasher};
+use crate::call::{Body, Call, Method, Reply};
+use crate::directory::TokenDirectory;
+use crate::envelope::{self, Context};
+use crate::kinds::Kinds;
+use crate::mount::{Mounted, Namespace, Target};
+use crate::open::Open;
+use crate::outcome::{Outcome, OutcomeLease};
+use crate::token::{self, Bearer, TokenEntry, TokenKind};
+use crate::{cubbyhole, network, system, wrapping};
+
+/// The longest path of a request, in bytes: the longest mount, and a key below it.
+const LONGEST_PATH: usize = 2048;
+
+/// The longest text that is taken for a token.
+const LONGEST_TOKEN: usize = 4096;
+
+/// Secret custody with the Vault HTTP API. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct Secrets {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    custody: Custody,
+    kinds: Arc<Kinds>,
+    directory: Arc<dyn TokenDirectory>,
+    audit: AuditFile,
+    /// What is known while custody is unsealed; nothing while it is sealed.
+    unsealed: RwLock<Option<Unsealed>>,
+    /// Held while custody is opened or closed.
+    change: tokio::sync::Mutex<()>,
+}
+
+struct Unsealed {
+    open: Arc<Open>,
+    hasher: Arc<Hasher>,
+    /// Ended when custody is sealed.
+    _tasks: JoinSet<()>,
+}
+
+/// Whoever bears a token of custody's own, in the words of the native API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleBearer {
+    pub id: TokenId,
+    pub role: Role,
+    pub scope: TenantScope,
+}
+
+/// What a request is about, as the audit log tells it.
+struct Subject<'a> {
+    id: String,
+    call: &'a Call,
+    tenant: Option<&'a TenantName>,
+    operation: Operation,
+    bearer: Option<&'a Bearer>,
+    mounted: Option<&'a Mounted>,
+}
+
+// === impl Secrets ===
+
+impl Secrets {
+    /// Custody as it is now, sealed or not. What is unsealed is opened at once.
+    pub async fn new(
+        custody: Custody,
+        kinds: Vec<Arc<dyn Kind>>,
+        directory: Arc<dyn TokenDirectory>,
+        audit: AuditFile,
+    ) -> Result<Self, Refusal> {
+        let inner = Inner {
+            custody,
+            kinds: Arc::new(Kinds::new(kinds)),
+            directory,
+            audit,
+            unsealed: RwLock::new(None),
+            change: tokio::sync::Mutex::new(()),
+        };
+        let secrets = Self { inner: Arc::new(inner) };
+        secrets.follow_seal().await?;
+        Ok(secrets)
+    }
+
+    /// Answers a call. Nothing of it fails: what goes wrong is in the reply.
+    pub async fn handle(&self, call: &Call) -> Reply {
+        if let Err(refusal) = check_path(&call.path) {
+            return Reply::from(&refusal);
+        }
+        if let Some(reply) = system::seal::without_token(self, call).await {
+            return reply;
+        }
+        let Some((open, hasher)) = self.open() else { return Reply::errors(503, "Vault is sealed") };
+        let outcome = self.serve(&open, &hasher, call).await;
+        outcome.unwrap_or_else(|refusal| {
+            if let Refusal::Failed { .. } | Refusal::Unavailable { .. } = &refusal {
+                tracing::warn!(error = &refusal as &dyn std::error::Error, path = call.path, "custody could not answer");
+            }
+            Reply::from(&refusal)
+        })
+    }
+
+    /// Who bears a token of custody's own, where one of its policies is a role of the native API.
+    pub async fn role_bearer(&self, token: &SecretString) -> Result<Option<RoleBearer>, Refusal> {
+        let Some((open, _)) = self.open() else { return Ok(None) };
+        let bearer = open.tokens.authenticate(token.expose_secret(), Timestamp::now()).await?;
+        Ok(bearer.and_then(|bearer| role_bearer(&bearer.entry)))
+    }
+
+    /// Whether the token of an id, of custody's own, would be let in now.
+    pub async fn accepts(&self, id: &TokenId) -> bool {
+        let Some((open, _)) = self.open() else { return false };
+        let found = open.tokens.by_accessor(id.as_str()).await;
+        match found {
+            Ok(Some((key, _))) => matches!(open.tokens.live(&key, Timestamp::now()).await, Ok(Some(_))),
+            _ => false,
+        }
+    }
+
+    /// What is sealed and wrapped.
+    pub(crate) fn custody(&self) -> &Custody {
+        &self.inner.custody
+    }
+
+    pub(crate) fn audit_path(&self) -> String {
+        self.inner.audit.path().display().to_string()
+    }
+
+    pub(crate) fn hasher(&self, open: &Open) -> Hasher {
+        Hasher::new(&open.salts.audit)
+    }
+
+    /// Opens what is unsealed and closes what is sealed.
+    pub(crate) async fn follow_seal(&self) -> Result<(), Refusal> {
+        let _change = self.inner.change.lock().await;
+        let is_open = self.open().is_some();
+        match (self.inner.custody.is_sealed(), is_open) {
+            (true, true) => *self.write() = None,
+            (false, false) => {
+                let mut tasks = JoinSet::new();
+                let barrier = self.inner.custody.barrier();
+                let (kinds, directory) = (self.inner.kinds.clone(), self.inner.directory.clone());
+                let open = Open::begin(barrier, kinds, directory, &mut tasks).await?;
+                let hasher = Arc::new(Hasher::new(&open.salts.audit));
+                *self.write() = Some(Unsealed { open, hasher, _tasks: tasks });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is unsealed, if it is.
+    pub(crate) fn open(&self) -> Option<(Arc<Open>, Arc<Hasher>)> {
+        let unsealed = self.inner.unsealed.read().unwrap_or_else(PoisonError::into_inner);
+        unsealed.as_ref().map(|unsealed| (unsealed.open.clone(), unsealed.hasher.clone()))
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Option<Unsealed>> {
+        self.inner.unsealed.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn serve(&self, open: &Arc<Open>, hasher: &Hasher, call: &Call) -> Result<Reply, Refusal> {
+        let now = Timestamp::now();
+        let bearer = bearer(open, call, now).await?;
+        let reply = self.serve_bearer(open, hasher, call, bearer.as_ref(), now).await;
+        if let Some(bearer) = bearer.filter(|bearer| bearer.is_used_up) {
+            // That was the token's last use. What hangs on it is taken back beside the answer.
+            open.agenda.put(Timestamp::EPOCH, crate::lease::Due::Token(bearer.key));
+        }
+        reply
+    }
+
+    async fn serve_bearer(
+        &self,
+        open: &Arc<Open>,
+        hasher: &Hasher,
+        call: &Call,
+        bearer: Option<&Bearer>,
+        now: Timestamp,
+    ) -> Result<Reply, Refusal> {
+        let tenant = tenant(call, bearer)?;
+        let namespace = open.namespace(&tenant).await?;
+        let mut subject = Subject {
+            id: uuid::Uuid::new_v4().to_string(),
+            call,
+            tenant: Some(&tenant),
+            operation: plain_operation(call),
+            bearer,
+            mounted: None,
+        };
+        let Some((target, rest)) = namespace.route(&call.path) else {
+            // Whoever has no token is not told what is mounted.
+            let refusal = if bearer.is_none() { Refusal::Denied } else { no_handler(&call.path) };
+            return self.refuse(hasher, &subject, refusal);
+        };
+        let mounted = match &target {
+            Target::Backend(mounted) => Some(mounted.clone()),
+            _ => None,
+        };
+        subject.mounted = mounted.as_deref();
+        let open_to_all = mounted.as_ref().is_some_and(|mounted| {
+            mounted.backend.globs().unauthenticated.iter().any(|pattern| fits(pattern, rest))
+        });
+        let mut request = mounted.as_ref().map(|mounted| request(call, mounted, rest, &tenant, bearer, now));
+        if !open_to_all && bearer.is_none() {
+            return self.refuse(hasher, &subject, Refusal::Denied);
+        }
+        if let (Some(mounted), Some(request), true) = (&mounted, &mut request, call.is_write()) {
+            if mounted.backend.exists(request).await? == Some(false) {
+                request.operation = Operation::Create;
+            }
+            subject.operation = request.operation;
+        }
+        let mut acl = None;
+        let mut sudo = false;
+        if let (false, Some(bearer)) = (open_to_all, bearer) {
+            let policies = namespace.acl(&bearer.entry.policies).await?;
+            let decision = decide(&policies, call, &subject);
+            let needs_sudo = match &target {
+                Target::System => system::needs_sudo(rest),
+                Target::Token => token::SUDO.contains(&rest),
+                Target::Backend(mounted) => mounted.backend.globs().sudo.iter().any(|pattern| fits(pattern, rest)),
+                Target::Cubbyhole => false,
+            };
+            sudo = decision.sudo;
+            if !decision.allowed || (needs_sudo && !decision.sudo) {
+                return self.refuse(hasher, &subject, Refusal::Denied);
+            }
+            acl = Some(policies);
+        }
+        self.audit(envelope::request_line(hasher, &subject.context(), None))?;
+        let outcome = match (target, bearer, &acl) {
+            (Target::Backend(mounted), ..) => {
+                let request = request.as_ref().ok_or_else(|| no_handler(&call.path))?;
+                dispatch(open, &namespace, &mounted, request, bearer, call, now).await
+            }
+            (target, Some(bearer), Some(acl)) => {
+                let asked = Asked {
+                    open,
+                    namespace: &namespace,
+                    bearer,
+                    token: call.token.as_ref().map_or("", ExposeSecret::expose_secret),
+                    acl,
+                    sudo,
+                    operation: subject.operation,
+                    path: rest,
+                    data: &call.data,
+                    now,
+                };
+                match target {
+                    Target::System => system::handle(self, &asked).await,
+                    Target::Token => token::handle(&asked).await,
+                    _ => cubbyhole::handle(&asked).await.map(Outcome::answer),
+                }
+            }
+            _ => Err(Refusal::Denied),
+        };
+        let outcome = match outcome {
+            Ok(outcome) => self.wrapped(open, &subject, outcome, now).await,
+            Err(refusal) => Err(refusal),
+        };
+        match outcome {
+            Ok(outcome) => {
+                let reply = envelope::reply(&subject.id, subject.mounted, outcome);
+                self.audit(envelope::answer_line(hasher, &subject.context(), &reply))?;
+                Ok(reply)
+            }
+            Err(refusal) => {
+                let reply = Reply::from(&refusal);
+                self.audit(envelope::answer_line(hasher, &subject.context(), &reply))?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Puts an answer into the cubbyhole of a wrapping token, where the caller asked for that.
+    async fn wrapped(
+        &self,
+        open: &Open,
+        subject: &Subject<'_>,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<Outcome, Refusal> {
+        let Some(seconds) = subject.call.wrap_seconds.filter(|seconds| *seconds > 0) else { return Ok(outcome) };
+        if outcome.unwrapped.is_some() || outcome.answer.raw.is_some() {
+            return Ok(outcome);
+        }
+        let accessor = outcome.wrapped_accessor.clone();
+        let reply = envelope::reply(&subject.id, subject.mounted, outcome);
+        let Body::Json(envelope) = reply.body else { return Ok(Outcome::default()) };
+        let scope = subject.tenant.map_or(TenantScope::Any, |tenant| TenantScope::One(tenant.clone()));
+        let path = &subject.call.path;
+        let info = wrapping::wrap(open, &scope, &envelope, seconds, path, accessor, now).await?;
+        Ok(Outcome { unwrapped: Some(serde_json::json!({ "wrap_info": info })), ..Outcome::default() })
+    }
+
+    /// Writes a line of the audit log; without it nothing is done and nothing is answered.
+    fn audit(&self, line: Value) -> Result<(), Refusal> {
+        self.inner.audit.write(&line).map_err(|error| {
+            let path = self.inner.audit.path().display();
+            Refusal::failed(format!("the audit log {path} cannot be written, so nothing is answered"), error)
+        })
+    }
+
+    fn refuse(&self, hasher: &Hasher, subject: &Subject<'_>, refusal: Refusal) -> Result<Reply, Refusal> {
+        self.audit(envelope::request_line(hasher, &subject.context(), Some(&refusal.to_string())))?;
+        Err(refusal)
+    }
+}
+
+impl<'a> Subject<'a> {
+    fn context(&self) -> Context<'a> {
+        Context {
+            id: self.id.clone(),
+            call: self.call,
+            tenant: self.tenant,
+            operation: self.operation,
+            bearer: self.bearer,
+            mounted: self.mounted,
+        }
+    }
+}
+
+/// Whose token a call bears. A token that is not accepted is no token; one that comes from the wrong place is refused.
+async fn bearer(open: &Arc<Open>, call: &Call, now: Timestamp) -> Result<Option<Bearer>, Refusal> {
+    let Some(token) = call.token.as_ref().map(ExposeSecret::expose_secret).filter(|token| !token.is_empty()) else {
+        return Ok(None);
+    };
+    if token.len() > LONGEST_TOKEN {
+        return Err(Refusal::Denied);
+    }
+    let unwrapping = call.path.starts_with("sys/wrapping/");
+    let refused = || if unwrapping { wrapping::invalid() } else { Refusal::Denied };
+    let mut bearer = open.tokens.authenticate(token, now).await?.ok_or_else(refused)?;
+    if !network::allows(&bearer.entry.bound_cidrs, call.remote) {
+        return Err(Refusal::Denied);
+    }
+    // Looking at a wrapped answer's age does not use its token up.
+    let only_looks = bearer.entry.kind == TokenKind::Wrapping && call.path == "sys/wrapping/lookup";
+    if bearer.entry.num_uses > 0 && !only_looks {
+        let left = open.tokens.use_once(&bearer.key).await?.ok_or_else(refused)?;
+        bearer.is_used_up = left == 0;
+    }
+    Ok(Some(bearer))
+}
+
+/// The tenant of a call: the one it names, if the token may act there.
+fn tenant(call: &Call, bearer: Option<&Bearer>) -> Result<TenantName, Refusal> {
+    let own = bearer.and_then(|bearer| bearer.entry.scope.tenant().cloned());
+    let named = call.namespace.as_deref().map(|name| name.trim_matches('/')).filter(|name| !name.is_empty() && *name != "root");
+    let Some(named) = named else { return Ok(own.unwrap_or_else(TenantName::default_tenant)) };
+    let named: TenantName = named.parse().map_err(|error| Refusal::invalid(format!("namespace: {error}")))?;
+    match bearer {
+        Some(bearer) if !bearer.entry.scope.covers(&named) => Err(Refusal::Denied),
+        _ => Ok(named),
+    }
+}
+
+fn request(
+    call: &Call,
+    mounted: &Mounted,
+    rest: &str,
+    tenant: &TenantName,
+    bearer: Option<&Bearer>,
+    now: Timestamp,
+) -> Request {
+    Request {
+        operation: plain_operation(call),
+        path: rest.to_owned(),
+        data: call.data.clone(),
+        raw_body: call.raw_body.clone(),
+        mount: mounted.mount.clone(),
+        caller: bearer.map(|bearer| caller(&bearer.entry)),
+        tenant: tenant.clone(),
+        remote: call.remote,
+        now,
+    }
+}
+
+fn caller(entry: &TokenEntry) -> Caller {
+    Caller {
+        accessor: entry.accessor.to_string(),
+        display_name: entry.display_name.clone(),
+        entity_id: String::new(),
+        policies: entry.policies.clone(),
+    }
+}
+
+/// Asks a backend, and makes the lease or the token for what it answers.
+async fn dispatch(
+    open: &Arc<Open>,
+    namespace: &Namespace,
+    mounted: &Mounted,
+    request: &Request,
+    bearer: Option<&Bearer>,
+    call: &Call,
+    now: Timestamp,
+) -> Result<Outcome, Refusal> {
+    let mut answer = mounted.backend.handle(request).await?;
+    let mut outcome = Outcome::default();
+    if let Some(login) = answer.login.take() {
+        let scope = TenantScope::One(namespace.tenant.clone());
+        let lives = (mounted.record.default_lease_seconds(), mounted.record.max_lease_seconds());
+        if !network::allows(&login.bound_cidrs, call.remote) {
+            return Err(Refusal::Denied);
+        }
+        let made = token::from_login(open, scope, &call.path, login, lives, now).await?;
+        outcome.auth = Some(made.auth);
+        outcome.wrapped_accessor = Some(made.accessor);
+    }
+    if let Some(lease) = answer.lease.take() {
+        let Some(bearer) = bearer else {
+            return Err(Refusal::Failed { what: "a lease was asked for without a token".to_owned(), source: None });
+        };
+        let entry = open.grant(&namespace.tenant, &call.path, mounted, &bearer.key, lease, now).await?;
+        outcome.lease = Some(OutcomeLease { id: entry.key.id, renewable: entry.renewable, seconds: entry.ttl_seconds });
+    }
+    outcome.answer = answer;
+    Ok(outcome)
+}
+
+fn decide(acl: &Acl, call: &Call, subject: &Subject<'_>) -> mainstay_policy::Decision {
+    let operation = match subject.operation {
+        Operation::Create => mainstay_policy::Operation::Create,
+        Operation::Read => mainstay_policy::Operation::Read,
+        Operation::Update => mainstay_policy::Operation::Update,
+        Operation::Patch => mainstay_policy::Operation::Patch,
+        Operation::Delete => mainstay_policy::Operation::Delete,
+        Operation::List => mainstay_policy::Operation::List,
+    };
+    acl.check(&call.path, operation, &call.data, call.wrap_seconds)
+}
+
+fn plain_operation(call: &Call) -> Operation {
+    match call.method {
+        Method::Get => Operation::Read,
+        Method::Post | Method::Put => Operation::Update,
+        Method::Patch => Operation::Patch,
+        Method::Delete => Operation::Delete,
+        Method::List => Operation::List,
+    }
+}
+
+/// Whether a path fits a backend's glob: `*` at the end for every rest, `+` for one segment.
+fn fits(glob: &str, path: &str) -> bool {
+    let (glob, open_ended) = glob.strip_suffix('*').map_or((glob, false), |prefix| (prefix, true));
+    if !glob.contains('+') {
+        return if open_ended { path.starts_with(glob) } else { path == glob };
+    }
+    let (mut wanted, mut given) = (glob.split('/').peekable(), path.split('/'));
+    while let Some(segment) = wanted.next() {
+        let Some(other) = given.next() else { return false };
+        let is_last = wanted.peek().is_none();
+        let same = segment == "+" || segment == other || (is_last && open_ended && other.starts_with(segment));
+        if !same {
+            return false;
+        }
+    }
+    open_ended || given.next().is_none()
+}
+
+/// Refuses paths that could mean something else to somebody else. There is one way to write each.
+fn check_path(path: &str) -> Result<(), Refusal> {
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    let segments_are_plain = trimmed.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+    if path.len() > LONGEST_PATH {
+        return Err(Refusal::invalid(format!("the path has {} bytes and may have {LONGEST_PATH}", path.len())));
+    }
+    if !segments_are_plain || path.chars().any(char::is_control) {
+        return Err(Refusal::invalid("the path has an empty, '.' or '..' segment, or a control character"));
+    }
+    Ok(())
+}
+
+fn no_handler(path: &str) -> Refusal {
+    Refusal::NoHandler(path.to_owned())
+}
+
+fn role_bearer(entry: &TokenEntry) -> Option<RoleBearer> {
+    let roles = entry.policies.iter().filter_map(|policy| match policy.as_str() {
+        "root" => Some(Role::Admin),
+        name => name.parse().ok(),
+    });
+    let role = roles.max()?;
+    // A token that may be used so many times only, or from somewhere only, is for this API's paths.
+    let is_plain = entry.num_uses == 0 && entry.bound_cidrs.is_empty() && entry.kind == TokenKind::Service;
+    is_plain.then(|| RoleBearer { id: entry.accessor.clone(), role, scope: entry.scope.clone() })
+}
