@@ -11,6 +11,9 @@ pub struct Answer {
     pub data: Option<Map<String, Value>>,
     /// What was handed out has to be taken back one day.
     pub lease: Option<Lease>,
+    /// For how long a client may keep what it read, where nothing has to be taken back: `lease_duration` without a
+    /// `lease_id`. Not together with a lease.
+    pub keep_seconds: Option<u64>,
     /// Somebody logged in: a token is made for them.
     pub login: Option<Login>,
     pub warnings: Vec<String>,
