@@ -1,20 +1,37 @@
 //! The barrier: everything above it is plain, everything below it is sealed.
 
+use std::error::Error;
 use std::sync::Arc;
 
-use mainstay_storage::{ReadError, Row, Statement, Store, Value, WriteError};
+use mainstay_storage::{ReadError, Service, Statement, WriteError};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use zeroize::Zeroizing;
 
-use crate::keyring::{KeyVersion, Keyring, KeyringError};
+use crate::head::IntegrityError;
+use crate::inner::Inner;
+use crate::keyring::KeyringError;
+use crate::record::Record;
+use crate::writer::{self, Commit, Request};
 
 /// The largest value of an entry, in bytes: what Vault's integrated storage takes.
 pub const LARGEST_VALUE: usize = 1 << 20;
 
+/// The longest path of an entry, in bytes: what an index of PostgreSQL takes, with room for its overhead.
+pub const LONGEST_PATH: usize = 2000;
+
+/// Bytes of values that may wait to be stored, so that many large ones at once wait where they came from: one of these
+/// is larger than any batch of ordinary entries.
+const WAITING_BYTES: usize = 64 << 20;
+
 /// Sealed entries by path. A clone is another handle to the same.
+///
+/// One process at a time works on a store, which the control plane's claim sees to. A second one that writes is noticed
+/// at the next write, which goes on from what that one wrote; until then this one may read what it knew before.
 #[derive(Clone)]
 pub struct Barrier {
-    store: Store,
-    keyring: Arc<Keyring>,
+    pub(crate) inner: Arc<Inner>,
+    requests: mpsc::Sender<Request>,
+    room: Arc<Semaphore>,
 }
 
 /// An entry as it was read.
@@ -51,12 +68,16 @@ pub enum BarrierError {
     Damaged { path: String },
     #[error("entry {path} has {length} bytes and may have {LARGEST_VALUE}")]
     TooLarge { path: String, length: usize },
+    #[error("entry {path:?} cannot be kept: use a path of 1 to {LONGEST_PATH} bytes without NUL")]
+    InvalidPath { path: String },
     #[error("the keys for entry {path} cannot be had")]
     Keyring {
         path: String,
         #[source]
         source: KeyringError,
     },
+    #[error("the secret store was changed behind custody's back")]
+    Integrity(#[source] IntegrityError),
     #[error("custody's storage cannot be read")]
     Read(#[source] ReadError),
     #[error("custody's storage cannot be written")]
@@ -78,96 +99,122 @@ pub enum CommitError {
 // === impl Barrier ===
 
 impl Barrier {
-    pub(crate) fn new(store: Store, keyring: Arc<Keyring>) -> Self {
-        Self { store, keyring }
+    /// The barrier of a store, and the task that writes to it, which ends with the last handle.
+    pub(crate) fn start(inner: Arc<Inner>) -> Self {
+        let (requests, queue) = mpsc::channel(writer::QUEUE);
+        tokio::spawn(writer::run(inner.clone(), queue));
+        Self { inner, requests, room: Arc::new(Semaphore::new(WAITING_BYTES)) }
     }
 
     /// The entry at a path.
     pub async fn get(&self, path: &str) -> Result<Option<Entry>, BarrierError> {
-        let select = "SELECT version, key_version, sealed FROM records WHERE path = $1";
-        let rows = self.store.read(Statement::new(select, [path.into()])).await.map_err(BarrierError::Read)?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let damaged = || BarrierError::Damaged { path: path.to_owned() };
-        let revision = row.integer(0).map_err(BarrierError::Read)?;
-        let key_version = row.integer(1).map_err(BarrierError::Read)?;
-        let key_version = KeyVersion::try_from(key_version).map_err(|_| damaged())?;
-        let sealed = row.blob(2).map_err(BarrierError::Read)?;
-        let opened = self.keyring.unseal(key_version, &place(path, revision, key_version), sealed).await;
-        let value = opened
-            .map_err(|source| BarrierError::Keyring { path: path.to_owned(), source })?
-            .ok_or_else(damaged)?;
-        Ok(Some(Entry { revision: revision as u64, value: Arc::new(value) }))
+        if self.inner.is_sealed() {
+            return Err(BarrierError::Sealed);
+        }
+        let known = match self.inner.cache.get(path) {
+            Some(known) => known,
+            None => self.ask(path).await?,
+        };
+        let Some(record) = known else { return Ok(None) };
+        let value = self.inner.open(path, &record).await?;
+        Ok(Some(Entry { revision: record.imprint.revision, value: Arc::new(value) }))
     }
 
-    /// Makes changes, all of them or none, durable when this returns. Each path is changed once at most.
+    /// Makes changes, all of them or none, durable when this returns. Where one path is changed twice, each time the
+    /// expectation is of what was there before this call.
+    ///
+    /// Changes that many callers make at once are stored together. A call that is dropped before it returns may still be
+    /// carried out.
     pub async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
-        let mut statements = Vec::with_capacity(changes.len());
-        for change in changes {
-            let current = self.get(&change.path).await?.map(|entry| entry.revision);
-            let as_expected = match change.expect {
-                Expect::Anything => true,
-                Expect::Absent => current.is_none(),
-                Expect::Revision(revision) => current == Some(revision),
-            };
-            if !as_expected {
-                return Err(CommitError::Conflict { path: change.path });
+        let mut bytes = 0;
+        for change in &changes {
+            check_path(&change.path)?;
+            let length = change.value.as_ref().map_or(0, |value| value.len());
+            if length > LARGEST_VALUE {
+                return Err(BarrierError::TooLarge { path: change.path.clone(), length }.into());
             }
-            let Some(value) = change.value else {
-                statements.push(Statement::new("DELETE FROM records WHERE path = $1", [change.path.into()]));
-                continue;
-            };
-            let revision = current.unwrap_or(0) as i64 + 1;
-            let (key_version, sealed) = self
-                .keyring
-                .seal(|key_version| place(&change.path, revision, key_version), &value)
-                .map_err(BarrierError::Random)?;
-            let sql = "INSERT INTO records (path, version, key_version, sealed) VALUES ($1, $2, $3, $4) \
-                       ON CONFLICT (path) DO UPDATE SET version = $2, key_version = $3, sealed = $4";
-            let parameters = [change.path.into(), Value::from(revision), key_version.into(), sealed.into()];
-            statements.push(Statement::new(sql, parameters));
+            bytes += length;
         }
-        self.store.write(statements).await.map_err(|error| BarrierError::Write(error).into())
+        if changes.is_empty() {
+            return Ok(());
+        }
+        // A commit larger than all the room waits until it is alone.
+        let permits = bytes.min(WAITING_BYTES) as u32;
+        let room = self.room.clone().acquire_many_owned(permits).await.map_err(|_| closed())?;
+        let (reply, answer) = oneshot::channel();
+        let commit = Commit { changes, reply, _room: room };
+        self.requests.send(Request::Commit(commit)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 
-    /// What is directly below a prefix that ends with `/` (or is empty): entries by their name, and folders, which
-    /// end with `/`, in byte order, after one of them, at most `limit`.
-    pub async fn children(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>, BarrierError> {
-        let select = "SELECT path FROM records WHERE path >= $1 AND path < $2 ORDER BY path";
-        let end = format!("{prefix}\u{10ffff}");
-        let rows = self.store.read(Statement::new(select, [prefix.into(), end.into()])).await;
-        let mut children: Vec<String> = Vec::new();
-        for row in rows.map_err(BarrierError::Read)? {
-            let below = &row.text(0).map_err(BarrierError::Read)?[prefix.len()..];
-            let child = below.find('/').map_or(below, |slash| &below[..=slash]);
-            if children.last().is_none_or(|last| last != child) && after.is_none_or(|after| child > after) {
-                children.push(child.to_owned());
-            }
+    /// Lets the writer finish what waits, and ends it.
+    pub(crate) async fn close(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.requests.send(Request::Close(reply)).await.is_ok() {
+            // The writer answers by ending.
+            let _ = done.await;
         }
-        children.truncate(limit);
-        Ok(children)
     }
 
-    /// The paths of all entries below a prefix, in byte order, after one of them, at most `limit`.
-    pub async fn paths(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, BarrierError> {
-        let select = "SELECT path FROM records WHERE path >= $1 AND path < $2 AND path > $3 ORDER BY path";
-        let end = format!("{prefix}\u{10ffff}");
-        let statement = Statement::new(select, [prefix.into(), end.into(), after.unwrap_or("").into()]);
-        let rows: Vec<Row> = self.store.read(statement).await.map_err(BarrierError::Read)?;
-        rows.iter()
-            .take(limit)
-            .map(|row| row.text(0).map(str::to_owned))
-            .collect::<Result<_, _>>()
-            .map_err(BarrierError::Read)
+    /// Asks the store, once for everybody who wants this entry now.
+    async fn ask(&self, path: &str) -> Result<Option<Arc<Record>>, BarrierError> {
+        check_path(path)?;
+        let asking = match self.inner.cache.get_or_ask(&path.into()).await {
+            Ok(known) => return Ok(known),
+            Err(asking) => asking,
+        };
+        let select = "SELECT revision, path, key_version, mark, ciphertext FROM entries WHERE path = $1";
+        let rows = self.inner.store.read(Statement::new(select, [path.into()])).await.map_err(BarrierError::Read)?;
+        let record = rows.into_iter().next().map(Record::from_row).transpose().map_err(BarrierError::Read)?;
+        let known = record.map(|(_, record)| Arc::new(record));
+        // Refused where the writer changed the entry meanwhile: what was read is then the state before that, which is as
+        // good an answer to a question that was asked before it.
+        let _ = asking.insert(known.clone());
+        Ok(known)
     }
 }
 
-/// What binds an entry to its path, its revision and the version of its key.
-fn place(path: &str, revision: i64, key_version: KeyVersion) -> Vec<u8> {
-    let purpose = &b"mainstay custody entry\0"[..];
-    [purpose, &key_version.to_be_bytes(), &revision.to_be_bytes(), path.as_bytes()].concat()
+/// Refuses what some database could not keep.
+fn check_path(path: &str) -> Result<(), BarrierError> {
+    if path.is_empty() || path.len() > LONGEST_PATH || path.contains('\0') {
+        return Err(BarrierError::InvalidPath { path: path.chars().take(80).collect() });
+    }
+    Ok(())
+}
+
+fn closed() -> BarrierError {
+    let source = "custody is closed".into();
+    BarrierError::Write(WriteError::Unavailable { service: Service::Custody, source })
+}
+
+/// The cause of an error that several callers are told.
+#[derive(Debug, thiserror::Error)]
+#[error("the change was stored together with others")]
+struct Together(#[source] Arc<BarrierError>);
+
+impl BarrierError {
+    /// The same for one more caller: of the same kind, with the first one's as its cause.
+    pub(crate) fn shared(self: &Arc<Self>) -> Self {
+        let source = || -> Box<dyn Error + Send + Sync> { Box::new(Together(self.clone())) };
+        let service = Service::Custody;
+        match &**self {
+            Self::Sealed => Self::Sealed,
+            Self::Random(error) => Self::Random(*error),
+            Self::Read(ReadError::Unavailable { .. }) => {
+                Self::Read(ReadError::Unavailable { service, source: source() })
+            }
+            Self::Read(ReadError::Corrupt { .. }) => Self::Read(ReadError::Corrupt { service, source: source() }),
+            Self::Integrity(_) | Self::Read(_) => Self::Read(ReadError::Other { source: source() }),
+            Self::Write(error) => Self::Write(match error {
+                WriteError::Full { .. } => WriteError::Full { service, source: source() },
+                WriteError::Unavailable { .. } => WriteError::Unavailable { service, source: source() },
+                WriteError::OutcomeUnknown { .. } => WriteError::OutcomeUnknown { service, source: source() },
+                WriteError::Corrupt { .. } => WriteError::Corrupt { service, source: source() },
+                _ => WriteError::Other { statement: 0, service, source: source() },
+            }),
+            Self::Damaged { .. } | Self::TooLarge { .. } | Self::InvalidPath { .. } | Self::Keyring { .. } => {
+                Self::Write(WriteError::Other { statement: 0, service, source: source() })
+            }
+        }
+    }
 }

@@ -1,32 +1,48 @@
-//! The data keys: versioned, each wrapped by the master key, unwrapped in memory while the store is open.
+//! The keys of an unsealed store, all wrapped by the root key where they are stored.
+//!
+//! Nothing here waits or asks the store: what is to be stored is answered as statements.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
-use mainstay_storage::{ReadError, Row, Statement, Store, WriteError};
-use tokio::sync::Mutex;
+use mainstay_storage::{ReadError, Row, Statement, WriteError};
+use mainstay_types::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::master_key::{Fingerprint, MasterKey};
-use crate::seal::{self, KEY_LENGTH, KeyBytes};
+use crate::aead::{self, KeyBytes};
+use crate::integrity::IntegrityKey;
+use crate::record::{Imprint, Record};
 
 /// Counts the data keys. The first is 1.
 pub type KeyVersion = u32;
 
+/// Where the integrity key stands among the data keys.
+const INTEGRITY: KeyVersion = 0;
+
+/// How many entries one data key seals before the next one takes over by itself.
+///
+/// Nonces are no reason: of XChaCha20-Poly1305's, 192 bits drawn at random, two meet after some 2^96 entries. The reason is
+/// what one key that leaked would open, and the forgeries that an attacker may try against one key. 2^30 entries is a
+/// quarter of what stores with nonces of 96 bits allow themselves, and at a thousand writes a second a new key every 12 days.
+pub(crate) const OPERATIONS_PER_KEY: u64 = 1 << 30;
+
 /// Why the keys cannot be used or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
-    #[error(
-        "the master key {given} is not the one that the secrets are sealed with, which is {expected}; \
-         name the file that holds that one"
-    )]
-    WrongMasterKey { given: Fingerprint, expected: String },
-    #[error("data key {version} of the secret store is damaged; restore the store from a backup")]
+    #[error("custody is sealed; unseal it first")]
+    Sealed,
+    #[error("data key {version} of the secret store is damaged; restore the store from a snapshot")]
     Damaged { version: i64 },
-    #[error("the secret store holds secrets and no data key; restore the store from a backup")]
+    #[error("the secret store holds secrets and lacks a key to them; restore the store from a snapshot")]
     Lost,
     #[error("the keys of the secret store were changed by another process at the same time; try again")]
     Contended,
+    #[error("the seal of the secret store was changed by another process; seal this one and unseal it again")]
+    SealChanged,
+    #[error("the secret store is sealed with {stored}, whose key is not replaced this way; use {remedy}")]
+    OtherSeal { stored: crate::seal::SealKind, remedy: &'static str },
+    #[error("the seal does not wrap the root key")]
+    Seal(#[source] crate::seal::SealFault),
     #[error("the keys of the secret store cannot be read")]
     Read(#[source] ReadError),
     #[error("the keys of the secret store cannot be changed")]
@@ -35,183 +51,155 @@ pub enum KeyringError {
     Random(#[source] getrandom::Error),
 }
 
-pub(crate) struct Keyring {
-    store: Store,
-    open: RwLock<Open>,
-    /// Held while keys are changed: one change at a time in this process.
-    change: Mutex<()>,
+/// The newest data key, as an operator may know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyStatus {
+    pub version: KeyVersion,
+    pub installed_at: Timestamp,
+    /// How many entries it has sealed.
+    pub operations: u64,
 }
 
-struct Open {
-    master: MasterKey,
-    data: BTreeMap<KeyVersion, KeyBytes>,
+/// The keys, in memory for as long as the store is unsealed.
+pub(crate) struct Keyring {
+    root: KeyBytes,
+    integrity: Arc<IntegrityKey>,
+    data: BTreeMap<KeyVersion, DataKey>,
+}
+
+pub(crate) struct DataKey {
+    key: KeyBytes,
+    pub installed_at: Timestamp,
 }
 
 // === impl Keyring ===
 
 impl Keyring {
-    /// Unwraps the keys of a store; a new store gets its first one.
-    pub async fn open(store: Store, master: MasterKey) -> Result<Self, KeyringError> {
-        let mut data = load(&store, &master).await?;
+    /// New keys for a new store, and the statements that store them.
+    pub fn draw(now: Timestamp) -> Result<(Self, Vec<Statement>), getrandom::Error> {
+        let integrity = Arc::new(IntegrityKey::new(aead::draw_key()?));
+        let mut keyring = Self { root: aead::draw_key()?, integrity, data: BTreeMap::new() };
+        let stored_integrity = insert(&keyring.root, INTEGRITY, keyring.integrity.bytes(), now)?;
+        let (version, first, stored_first) = keyring.next(now)?;
+        keyring.adopt(version, first);
+        Ok((keyring, vec![stored_integrity, stored_first]))
+    }
+
+    /// Unwraps the stored keys, which are the rows of [`all_keys`].
+    pub fn unwrap(root: KeyBytes, rows: &[Row]) -> Result<Self, KeyringError> {
+        let mut data = BTreeMap::new();
+        for row in rows {
+            let (version, key) = unwrap(&root, row)?;
+            data.insert(version, key);
+        }
+        let integrity = data.remove(&INTEGRITY).ok_or(KeyringError::Lost)?;
         if data.is_empty() {
-            let record = Statement::new("SELECT version FROM records LIMIT 1", []);
-            if !store.read(record).await.map_err(KeyringError::Read)?.is_empty() {
-                return Err(KeyringError::Lost);
-            }
-            // Two processes may open a new store at once: the first one's key is the key of both.
-            let (_, add) = wrap_new(&master, 1)?;
-            store.write(vec![add]).await.map_err(KeyringError::Write)?;
-            data = load(&store, &master).await?;
+            return Err(KeyringError::Lost);
         }
-        Ok(Self { store, open: RwLock::new(Open { master, data }), change: Mutex::new(()) })
+        Ok(Self { root, integrity: Arc::new(IntegrityKey::new(integrity.key)), data })
     }
 
-    /// Seals a value with the newest key; the place may depend on that key's version.
-    pub fn seal(
-        &self,
-        place: impl FnOnce(KeyVersion) -> Vec<u8>,
-        value: &[u8],
-    ) -> Result<(KeyVersion, Vec<u8>), getrandom::Error> {
-        let open = self.read();
-        let (&version, key) = open.data.last_key_value().expect("an open keyring has at least one key");
-        Ok((version, seal::seal(key, &place(version), value)?))
+    /// The root key, for the seal to wrap.
+    pub fn root(&self) -> &KeyBytes {
+        &self.root
     }
 
-    /// Opens a value; none where the key, the place or the value is not the one.
-    ///
-    /// A key that this process does not know may be another's work, so that the keys are read again for it.
-    pub async fn unseal(
-        &self,
-        version: KeyVersion,
-        place: &[u8],
-        sealed: &[u8],
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringError> {
-        if !self.read().data.contains_key(&version) {
-            self.reload().await?;
+    pub fn integrity(&self) -> &Arc<IntegrityKey> {
+        &self.integrity
+    }
+
+    pub fn newest(&self) -> (KeyVersion, &DataKey) {
+        let (&version, key) = self.data.last_key_value().expect("a keyring has at least one data key");
+        (version, key)
+    }
+
+    /// Seals the value of an entry with the newest key.
+    pub fn seal(&self, path: &str, revision: u64, value: &[u8]) -> Result<Record, getrandom::Error> {
+        let (key_version, key) = self.newest();
+        let (mark, ciphertext) = aead::seal(&key.key, &Imprint::place(path, revision, key_version), value)?;
+        Ok(Record { imprint: Imprint { revision, key_version, mark }, ciphertext })
+    }
+
+    /// Opens an entry.
+    pub fn open(&self, path: &str, record: &Record) -> Opened {
+        let Imprint { revision, key_version, mark } = &record.imprint;
+        let Some(key) = self.data.get(key_version) else { return Opened::UnknownKey };
+        let place = Imprint::place(path, *revision, *key_version);
+        aead::open(&key.key, &place, mark, &record.ciphertext).map_or(Opened::Damaged, Opened::Value)
+    }
+
+    /// The data key after the newest, and the statement that stores it, which touches nothing where another process has
+    /// stored one of that version.
+    pub fn next(&self, now: Timestamp) -> Result<(KeyVersion, DataKey, Statement), getrandom::Error> {
+        let version = self.data.last_key_value().map_or(INTEGRITY, |(&newest, _)| newest) + 1;
+        let key = aead::draw_key()?;
+        let statement = insert(&self.root, version, &key, now)?;
+        Ok((version, DataKey { key, installed_at: now }, statement))
+    }
+
+    pub fn adopt(&mut self, version: KeyVersion, key: DataKey) {
+        self.data.insert(version, key);
+    }
+
+    /// A new root key, and the statements that wrap all keys with it. They touch nothing where there is another key, which
+    /// would be left behind under the old one.
+    pub fn draw_root(&self) -> Result<(KeyBytes, Vec<Statement>), getrandom::Error> {
+        let root = aead::draw_key()?;
+        let data = self.data.iter().map(|(&version, data)| (version, &data.key));
+        let mut statements = Vec::with_capacity(self.data.len() + 2);
+        for (version, key) in data.chain([(INTEGRITY, self.integrity.bytes())]) {
+            let update = "UPDATE data_keys SET sealed = $2 WHERE version = $1";
+            statements.push(Statement::new(update, [version.into(), wrap(&root, version, key)?.into()]).expect(1));
         }
-        Ok(self.read().data.get(&version).and_then(|key| seal::open(key, place, sealed)))
+        let count = Statement::new("UPDATE data_keys SET version = version", []).expect(statements.len() as u64);
+        statements.push(count);
+        Ok((root, statements))
     }
 
-    /// Makes a new data key, which seals what is written from now on.
-    pub async fn rotate(&self) -> Result<KeyVersion, KeyringError> {
-        let _change = self.change.lock().await;
-        let (version, key, statements) = {
-            let open = self.read();
-            let version = open.data.last_key_value().map_or(1, |(newest, _)| newest + 1);
-            let (key, add) = wrap_new(&open.master, version)?;
-            (version, key, vec![none_under_another(open.master.fingerprint()), add.expect(1)])
-        };
-        match self.store.write(statements).await {
-            Ok(()) => {
-                self.write().data.insert(version, key);
-                Ok(version)
-            }
-            Err(error) => Err(self.not_changed(error).await),
-        }
-    }
-
-    /// Wraps all data keys with a new master key; the old one opens nothing any more.
-    pub async fn rewrap(&self, master: MasterKey) -> Result<(), KeyringError> {
-        let _change = self.change.lock().await;
-        let statements = {
-            let open = self.read();
-            let old = open.master.fingerprint().to_text();
-            let mut statements = Vec::with_capacity(open.data.len() + 1);
-            for (&version, key) in &open.data {
-                let sealed = wrap(&master, version, key)?;
-                let parameters =
-                    [version.into(), old.as_str().into(), master.fingerprint().to_text().into(), sealed.into()];
-                let update = "UPDATE data_keys SET master_key = $3, sealed = $4 WHERE version = $1 AND master_key = $2";
-                statements.push(Statement::new(update, parameters).expect(1));
-            }
-            // A key that another process has made meanwhile would be left behind under the old master key.
-            statements.push(none_under_another(master.fingerprint()));
-            statements
-        };
-        match self.store.write(statements).await {
-            Ok(()) => {
-                self.write().master = master;
-                Ok(())
-            }
-            Err(error) => Err(self.not_changed(error).await),
-        }
-    }
-
-    /// Why a change was not made. Where another process was faster its keys are read, so that a second try can work.
-    async fn not_changed(&self, error: WriteError) -> KeyringError {
-        match error {
-            WriteError::ExpectationNotMet { .. } => self.reload().await.err().unwrap_or(KeyringError::Contended),
-            error => KeyringError::Write(error),
-        }
-    }
-
-    async fn reload(&self) -> Result<(), KeyringError> {
-        let rows = self.store.read(all_keys()).await.map_err(KeyringError::Read)?;
-        let mut open = self.write();
-        open.data = unwrap_all(&open.master, &rows)?;
-        if open.data.is_empty() { Err(KeyringError::Lost) } else { Ok(()) }
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Open> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Open> {
-        self.open.write().unwrap_or_else(PoisonError::into_inner)
+    pub fn adopt_root(&mut self, root: KeyBytes) {
+        self.root = root;
     }
 }
 
-async fn load(store: &Store, master: &MasterKey) -> Result<BTreeMap<KeyVersion, KeyBytes>, KeyringError> {
-    let rows = store.read(all_keys()).await.map_err(KeyringError::Read)?;
-    unwrap_all(master, &rows)
+/// What became of an entry that was to be opened.
+pub(crate) enum Opened {
+    Value(Zeroizing<Vec<u8>>),
+    /// Another process may have made the key, so that the keys are to be read again.
+    UnknownKey,
+    /// The key, the place or the value is not the one.
+    Damaged,
 }
 
-fn all_keys() -> Statement {
-    Statement::new("SELECT version, master_key, sealed FROM data_keys ORDER BY version", [])
+/// Reads all keys.
+pub(crate) fn all_keys() -> Statement {
+    Statement::new("SELECT version, installed_at, sealed FROM data_keys ORDER BY version", [])
 }
 
-fn unwrap_all(master: &MasterKey, rows: &[Row]) -> Result<BTreeMap<KeyVersion, KeyBytes>, KeyringError> {
-    rows.iter().map(|row| unwrap(master, row)).collect()
-}
-
-fn unwrap(master: &MasterKey, row: &Row) -> Result<(KeyVersion, KeyBytes), KeyringError> {
+fn unwrap(root: &KeyBytes, row: &Row) -> Result<(KeyVersion, DataKey), KeyringError> {
     let stored = row.integer(0).map_err(KeyringError::Read)?;
-    let expected = row.text(1).map_err(KeyringError::Read)?;
+    let installed_at = Timestamp::from_micros(row.integer(1).map_err(KeyringError::Read)?);
     let sealed = row.blob(2).map_err(KeyringError::Read)?;
-    let given = master.fingerprint();
-    let damaged = || KeyringError::Damaged { version: stored };
-    let version = KeyVersion::try_from(stored).map_err(|_| damaged())?;
-    match seal::open(master.bytes(), &place(version), sealed) {
-        Some(opened) if expected == given.to_text() => {
-            let bytes: &[u8; KEY_LENGTH] = opened.as_slice().try_into().map_err(|_| damaged())?;
-            Ok((version, KeyBytes::new(*bytes)))
-        }
-        None if expected != given.to_text() => {
-            Err(KeyringError::WrongMasterKey { given, expected: expected.chars().take(16).collect() })
-        }
-        _ => Err(damaged()),
-    }
+    let unwrapped = || {
+        let version = KeyVersion::try_from(stored).ok()?;
+        let opened = aead::open_whole(root, &place(version), sealed)?;
+        let bytes: &[u8; aead::KEY_LENGTH] = opened.as_slice().try_into().ok()?;
+        Some((version, DataKey { key: KeyBytes::new(*bytes), installed_at }))
+    };
+    unwrapped().ok_or(KeyringError::Damaged { version: stored })
 }
 
-fn wrap_new(master: &MasterKey, version: KeyVersion) -> Result<(KeyBytes, Statement), KeyringError> {
-    let key = seal::draw_key().map_err(KeyringError::Random)?;
-    let sealed = wrap(master, version, &key)?;
+fn insert(root: &KeyBytes, version: KeyVersion, key: &KeyBytes, now: Timestamp) -> Result<Statement, getrandom::Error> {
     let add =
-        "INSERT INTO data_keys (version, master_key, sealed) VALUES ($1, $2, $3) ON CONFLICT (version) DO NOTHING";
-    Ok((key, Statement::new(add, [version.into(), master.fingerprint().to_text().into(), sealed.into()])))
+        "INSERT INTO data_keys (version, installed_at, sealed) VALUES ($1, $2, $3) ON CONFLICT (version) DO NOTHING";
+    let sealed = wrap(root, version, key)?;
+    Ok(Statement::new(add, [version.into(), now.as_micros().into(), sealed.into()]).expect(1))
 }
 
-fn wrap(master: &MasterKey, version: KeyVersion, key: &KeyBytes) -> Result<Vec<u8>, KeyringError> {
-    seal::seal(master.bytes(), &place(version), &**key).map_err(KeyringError::Random)
+fn wrap(root: &KeyBytes, version: KeyVersion, key: &KeyBytes) -> Result<Vec<u8>, getrandom::Error> {
+    aead::seal_whole(root, &place(version), &**key)
 }
 
-/// A statement that undoes its transaction where some key is wrapped by another master key than this one.
-fn none_under_another(master: Fingerprint) -> Statement {
-    let touch = "UPDATE data_keys SET master_key = master_key WHERE master_key <> $1";
-    Statement::new(touch, [master.to_text().into()]).expect(0)
-}
-
-/// What binds a wrapped data key to its version.
+/// What binds a wrapped key to its version.
 fn place(version: KeyVersion) -> Vec<u8> {
     [&b"mainstay custody data key\0"[..], &version.to_be_bytes()].concat()
 }

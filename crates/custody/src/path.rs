@@ -71,23 +71,9 @@ impl fmt::Debug for SecretPath {
     }
 }
 
-// === impl Below ===
-
-impl Below {
-    /// The half-open range of text in which exactly these paths lie, in byte order.
-    pub(crate) fn range(&self) -> (String, String) {
-        match self {
-            // '{' is the first byte after every byte that a path may begin with.
-            Below::Root => (String::new(), "{".to_owned()),
-            // '0' is the byte after '/'.
-            Below::Path(path) => (format!("{path}/"), format!("{path}0")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Below, SecretPath};
+    use super::SecretPath;
 
     #[test]
     fn a_path_has_one_spelling() {
@@ -98,19 +84,5 @@ mod tests {
             assert!(bad.parse::<SecretPath>().is_err(), "{bad:?} should be refused");
         }
         assert!("x".repeat(513).parse::<SecretPath>().is_err());
-    }
-
-    #[test]
-    fn below_is_a_range() {
-        let inside = |below: &Below, path: &str| {
-            let (from, to) = below.range();
-            from.as_str() <= path && path < to.as_str()
-        };
-        let binding = Below::Path("binding".parse().unwrap());
-        assert!(inside(&binding, "binding/x") && inside(&binding, "binding/z.9/y"));
-        assert!(!inside(&binding, "binding") && !inside(&binding, "binding-2/x") && !inside(&binding, "bindings"));
-        for path in ["0", "z/z", "-", "_", "."] {
-            assert!(inside(&Below::Root, path), "{path}");
-        }
     }
 }

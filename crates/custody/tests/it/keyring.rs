@@ -1,6 +1,6 @@
 //! Keys: rotation, another master key, two processes on one store.
 
-use mainstay_custody::{Custody, KeyringError, OpenError};
+use mainstay_custody::{Custody, KeyringError, OpenError, UnsealError};
 use mainstay_storage::Location;
 
 use crate::{get, in_memory, key, on_disk, put};
@@ -22,7 +22,7 @@ async fn another_master_key_opens_nothing() {
     put(&on_disk(directory.path()).await, "a", "one").await;
     let location = Location::Directory(directory.path().into());
     let error = Custody::open(&location, key(2)).await.err().unwrap();
-    assert!(matches!(error, OpenError::Keyring(KeyringError::WrongMasterKey { .. })), "{error}");
+    assert!(matches!(error, OpenError::Unseal(UnsealError::WrongKey { .. })), "{error}");
     let text = error.to_string();
     for fingerprint in [key(1).fingerprint(), key(2).fingerprint()] {
         assert!(text.contains(&fingerprint.to_string()), "{text}");
@@ -62,5 +62,5 @@ async fn two_handles_on_one_store_learn_each_others_keys() {
     here.rewrap(key(2)).await.unwrap_err();
     assert_eq!(get(&here, "a").await.as_deref(), Some("one"));
     there.rewrap(key(2)).await.unwrap();
-    assert!(here.rotate_data_key().await.is_err());
+    assert!(matches!(here.rotate_data_key().await, Err(KeyringError::SealChanged)));
 }

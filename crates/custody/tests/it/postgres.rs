@@ -22,10 +22,12 @@ async fn two_processes_share_one_store() {
 
     there.rotate_data_key().await.unwrap();
     put(&there, "a/b", "two").await;
+    // A process notices at its next write that another has written.
+    put(&here, "c", "three").await;
     assert_eq!(get(&here, "a/b").await.as_deref(), Some("two"));
     here.rewrap(key(2)).await.unwrap();
     assert!(Custody::open(&location, key(1)).await.is_err());
     let again = Custody::open(&location, key(2)).await.unwrap();
     assert_eq!(get(&again, "a/b").await.as_deref(), Some("two"));
-    assert_eq!(again.list(&mainstay_custody::Below::Root, None).await.unwrap(), [path("a/b"), path("race")]);
+    assert_eq!(again.list(&mainstay_custody::Below::Root, None).await.unwrap(), [path("a/b"), path("c"), path("race")]);
 }

@@ -1,4 +1,4 @@
-//! The key that wraps all other keys, and the file that it is kept in.
+//! The key file: a key that wraps the root key and is there at every start.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -6,11 +6,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::seal::{self, KEY_LENGTH, KeyBytes};
+use super::{Seal, SealFault, SealKind};
+use crate::aead::{self, KEY_LENGTH, KeyBytes};
 
-/// The key that wraps the data keys: 32 bytes, held in memory only while it is needed.
+/// The key that wraps the root key: 32 bytes, held in memory only while it is needed.
 ///
 /// Its file holds these bytes and nothing else, so that any tool can make one
 /// (`(umask 077; head -c 32 /dev/urandom > FILE)`), and is readable by its owner alone.
@@ -80,7 +81,7 @@ impl MasterKey {
 
     /// Draws a new key and writes it to a new file of mode 0600, which after a crash is there whole or not at all.
     pub fn create(file: &Path) -> Result<Self, MasterKeyError> {
-        let key = seal::draw_key().map_err(MasterKeyError::Random)?;
+        let key = aead::draw_key().map_err(MasterKeyError::Random)?;
         write_new(file, &key).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => MasterKeyError::Exists { file: file.into() },
             _ => MasterKeyError::Io { file: file.into(), verb: "written", source },
@@ -114,9 +115,24 @@ impl MasterKey {
         let [a, b, c, d, e, f, g, h, ..] = digest;
         Fingerprint([a, b, c, d, e, f, g, h])
     }
+}
 
-    pub(crate) fn bytes(&self) -> &KeyBytes {
-        &self.0
+#[async_trait::async_trait]
+impl Seal for MasterKey {
+    fn kind(&self) -> SealKind {
+        SealKind::KeyFile
+    }
+
+    fn key_id(&self) -> String {
+        self.fingerprint().to_text()
+    }
+
+    async fn wrap(&self, key: &[u8], context: &[u8]) -> Result<Vec<u8>, SealFault> {
+        Ok(aead::seal_whole(&self.0, context, key)?)
+    }
+
+    async fn unwrap(&self, wrapped: &[u8], context: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, SealFault> {
+        Ok(aead::open_whole(&self.0, context, wrapped))
     }
 }
 
@@ -149,7 +165,7 @@ fn write_new(file: &Path, key: &KeyBytes) -> io::Result<()> {
 // === impl Fingerprint ===
 
 impl Fingerprint {
-    pub(crate) fn to_text(self) -> String {
+    fn to_text(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
