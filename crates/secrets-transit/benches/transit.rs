@@ -20,7 +20,7 @@ const MEASURED: Duration = Duration::from_secs(2);
 const SIZE: usize = 1024;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts");
     let bare = bare_encryption();
     println!("bare AES-256-GCM with a random nonce, 1 KiB: {bare:>9.0} /s");
     runtime.block_on(async {

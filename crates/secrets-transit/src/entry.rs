@@ -27,7 +27,7 @@ pub struct Entry {
 }
 
 /// The versions of a key that are not in use.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Archive {
     pub format: u32,
     pub versions: Versions,
@@ -99,6 +99,13 @@ impl Settings {
             backup: None,
             restore: None,
         }
+    }
+}
+
+impl Archive {
+    /// An archive with nothing in it.
+    pub fn new() -> Self {
+        Self { format: FORMAT, versions: Versions::new() }
     }
 }
 

@@ -147,7 +147,7 @@ impl Keyring {
         let Some((revision, entry)) = self.entry(name).await? else { return Ok((None, Expect::Absent, false)) };
         let archive: Option<Archive> = self.shared.storage.value(&archive_of(name)).await?;
         let archived = archive.is_some();
-        let archive = archive.unwrap_or_default();
+        let archive = archive.unwrap_or_else(Archive::new);
         Ok((Some(Document { entry, archive }), Expect::Revision(revision), archived))
     }
 

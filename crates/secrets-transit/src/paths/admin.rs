@@ -64,7 +64,7 @@ pub async fn make(
             return Ok(Outcome::Same(Created::Before));
         }
         let entry = Entry::new(settings.clone(), first.clone());
-        *document = Some(Document { entry, archive: Archive::default() });
+        *document = Some(Document { entry, archive: Archive::new() });
         Ok(Outcome::Changed(Created::Now))
     });
     let (key, created) = made.await?;

@@ -217,7 +217,7 @@ impl Backup {
         for (number, version) in policy.keys {
             versions.insert(number, stored(version)?);
         }
-        let mut archive = Archive { format: FORMAT, versions: Versions::new() };
+        let mut archive = Archive::new();
         let archived = self.archived_keys.unwrap_or_default().keys;
         for (number, version) in (policy.min_available_version..first).zip(archived) {
             if number > 0 {

@@ -1,0 +1,11 @@
+//! Integration tests of the transit secrets engine, through the contract that the core calls it by.
+
+mod concurrency;
+mod crypt;
+mod export;
+mod fixture;
+mod hmac;
+mod keys;
+mod sign;
+mod stored;
+mod vectors;
