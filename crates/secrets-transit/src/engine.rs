@@ -69,7 +69,8 @@ impl Kind for TransitKind {
 impl Backend for Transit {
     /// Only to encrypt with a key that is not there makes it; all else that is written is there or is refused.
     async fn exists(&self, request: &Request) -> Result<Option<bool>, Refusal> {
-        match request.path.strip_prefix("encrypt/") {
+        let path = request.path.strip_suffix('/').unwrap_or(&request.path);
+        match path.strip_prefix("encrypt/") {
             Some(name) => Ok(Some(self.keys.get(key_name(name)?).await?.is_some())),
             None => Ok(None),
         }
@@ -167,8 +168,13 @@ impl Transit {
 
 /// Computes beside the async threads.
 pub(crate) async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    let _turn = COMPUTING.acquire().await.map_err(|error| Refusal::unavailable("custody is ending", error))?;
-    let task = tokio::task::spawn_blocking(work);
+    let turn = COMPUTING.acquire().await.map_err(|error| Refusal::unavailable("custody is ending", error))?;
+    // The turn ends with the work, not with the caller, who may go away before.
+    let task = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    });
     task.await.map_err(|error| Refusal::failed("a cryptographic operation was interrupted", error))
 }
 

@@ -6,7 +6,7 @@ use mainstay_types::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::cipher::NonceSource;
-use crate::entry::{Entry, Settings};
+use crate::entry::{Entry, Settings, StoredVersion};
 use crate::material::{Material, derive_cipher};
 use crate::rejection::Rejection;
 use crate::wire::{self, Alphabet, Noun};
@@ -31,7 +31,7 @@ impl Key {
     /// Makes a stored key ready. For an RSA key with many versions that takes milliseconds.
     pub fn open(name: &str, entry: &Entry) -> Result<Self, Rejection> {
         let settings = entry.settings.clone();
-        let open = |(number, stored): (&u32, &crate::entry::StoredVersion)| {
+        let open = |(number, stored): (&u32, &StoredVersion)| {
             let material = Material::open(&settings, stored.key.bytes())?;
             let public_key = material.public_key()?;
             let hmac_key = if matches!(material, Material::Hmac) { &stored.key } else { &stored.hmac_key };

@@ -1,5 +1,7 @@
 //! `encrypt`, `decrypt`, `rewrap` and `datakey`.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::rand;
 use mainstay_secrets_engine::{Answer, Fields, Operation, Refusal, Request};
 use serde_json::{Map, Value};
@@ -188,7 +190,7 @@ fn rewrap_item(key: &Key, item: &Item<'_>) -> Result<Result<(String, u32), Rejec
     Ok(context.and_then(|context| key.encrypt(version, &context, &aad?, &plaintext)))
 }
 
-fn plaintext<'a>(item: &Item<'a>) -> Result<std::borrow::Cow<'a, str>, Refusal> {
+fn plaintext<'a>(item: &Item<'a>) -> Result<Cow<'a, str>, Refusal> {
     item.text("plaintext")?.ok_or_else(|| Refusal::invalid("missing plaintext to encrypt"))
 }
 
