@@ -59,11 +59,11 @@ impl Approle {
         let place = self.place(role_uid, secret_id);
         // A secret id without a limit is only read: its logins need not wait for each other.
         let before = self.secret_id(&place).await?;
-        let _alone = match &before {
+        let alone = match &before {
             Some(stored) if stored.value.num_uses > 0 => Some(self.secret_ids.write(&place.place).await),
             _ => None,
         };
-        let stored = if _alone.is_some() { self.secret_id(&place).await? } else { before };
+        let stored = if alone.is_some() { self.secret_id(&place).await? } else { before };
         let tag = stored.as_ref().map_or(NO_TAG, |stored| stored.value.tag.as_str());
         let right = self.hash.verify(SECRET_ID, secret_id, tag);
         let (Some(stored), Some(role), true) = (stored, role, right) else { return Err(refused()) };

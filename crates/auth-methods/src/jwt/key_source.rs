@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jsonwebtoken::Header;
 use mainstay_secrets_engine::Refusal;
 use mainstay_types::Timestamp;
-use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
 use crate::jwt::issuer::{self, FetchError, Place};
@@ -60,8 +59,8 @@ impl KeySource {
         Self::Issuer(Box::new(Issuer { place, known: RwLock::new(None), asked: Mutex::new(None) }))
     }
 
-    /// The claims of a token that one of the keys signed.
-    pub async fn claims(&self, token: &str, header: &Header, now: Timestamp) -> Result<Map<String, Value>, Refusal> {
+    /// Refuses a token that none of the keys signed.
+    pub async fn verify(&self, token: &str, header: &Header, now: Timestamp) -> Result<(), Refusal> {
         let (verdict, why) = match self {
             Self::Given(keys) => {
                 (verify(token, header, keys), "no known key successfully validated the token signature")
@@ -69,7 +68,7 @@ impl KeySource {
             Self::Issuer(issuer) => (issuer.verify(token, header, now).await?, "failed to verify id token signature"),
         };
         match verdict {
-            Verdict::Signed(claims) => Ok(claims),
+            Verdict::Signed => Ok(()),
             Verdict::NoSuchKey | Verdict::Forged => {
                 Err(Refusal::Invalid(format!("error validating token: error verifying token signature: {why}")))
             }
@@ -92,7 +91,7 @@ impl Issuer {
         let known = self.known();
         if let Some(fetched) = known.as_ref().filter(|fetched| fetched.age(now) == Age::Fresh) {
             let verdict = verify(token, header, &fetched.keys);
-            if !matches!(verdict, Verdict::NoSuchKey) {
+            if verdict != Verdict::NoSuchKey {
                 return Ok(verdict);
             }
         }
