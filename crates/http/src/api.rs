@@ -7,8 +7,10 @@ use axum::Router;
 use axum::extract::State;
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{any, get};
 use mainstay_control::Control;
+use mainstay_domain::event::Actor;
+use mainstay_secrets::Secrets;
 use tokio::sync::Semaphore;
 
 use crate::caller::Caller;
@@ -16,19 +18,28 @@ use crate::document;
 use crate::metrics::{self, HttpMetrics};
 use crate::problem::{Code, Problem};
 use crate::serve::Limits;
+use crate::vault;
 
 const SEE_CONTRACT: &str = "the paths and their methods are listed in /openapi.json";
+
+/// Requests to custody with a large body that are served at the same time: at twenty times their size in memory some
+/// 300 MiB at the worst.
+const LARGE_BODIES: usize = 8;
 
 /// What every handler can reach. A clone is another handle to the same.
 #[derive(Clone)]
 pub struct Api {
     pub(crate) control: Control,
+    /// Secret custody, where the Vault API is served.
+    pub(crate) secrets: Option<Secrets>,
     pub(crate) version: &'static str,
     pub(crate) started: Instant,
     pub(crate) http_metrics: Arc<HttpMetrics>,
     pub(crate) body_timeout: Duration,
     /// Places for followers of the events.
     pub(crate) followers: Arc<Semaphore>,
+    /// Places for large bodies.
+    pub(crate) large_bodies: Arc<Semaphore>,
 }
 
 impl Api {
@@ -37,18 +48,34 @@ impl Api {
         let Limits { body_timeout, followers, .. } = Limits::default();
         Self {
             control,
+            secrets: None,
             version,
             started: Instant::now(),
             http_metrics: Arc::new(HttpMetrics::default()),
             body_timeout,
             followers: Arc::new(Semaphore::new(followers)),
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
         }
+    }
+
+    /// The same API with secret custody's beside it.
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self { secrets: Some(secrets), ..self }
     }
 
     /// The same API within other limits.
     pub fn within(self, limits: &Limits) -> Self {
         let followers = Arc::new(Semaphore::new(limits.followers));
         Self { body_timeout: limits.body_timeout, followers, ..self }
+    }
+
+    /// Whether whoever was let in earlier would be let in now: their token was not revoked and has not expired.
+    pub(crate) async fn accepts(&self, actor: &Actor) -> bool {
+        match (self.control.accepts(actor), &self.secrets, actor) {
+            (true, ..) => true,
+            (false, Some(secrets), Actor::Token(id)) => secrets.accepts(id).await,
+            _ => false,
+        }
     }
 }
 
@@ -59,6 +86,7 @@ pub fn router(api: Api) -> Router {
     router
         .route("/openapi.json", get(move |_: Caller| async move { axum::Json(&*document).into_response() }))
         .route("/metrics", get(metrics::page))
+        .route("/v1/{*path}", any(vault::handle))
         .fallback(|| async { Problem::new(Code::RouteNotFound, "nothing is served at this path").remedy(SEE_CONTRACT) })
         .method_not_allowed_fallback(|| async {
             Problem::new(Code::MethodNotAllowed, "this path does not take this method").remedy(SEE_CONTRACT)

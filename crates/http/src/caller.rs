@@ -1,10 +1,11 @@
 //! Who calls, and for which tenant.
 
 use axum::extract::FromRequestParts;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::http::request::Parts;
-use mainstay_control::TokenRefused;
+use mainstay_control::{Bearer, TokenRefused};
 use mainstay_domain::event::Actor;
+use mainstay_secrets::RoleBearer;
 use mainstay_types::{Role, TenantName, TenantScope};
 use secrecy::SecretString;
 
@@ -52,25 +53,39 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let bearer = api.control.authenticate(&token(parts)?).map_err(refused)?;
-        let tenant = tenant(parts, &bearer.tenant)?;
+        let Bearer { id, role, tenant: scope } = bearer(api, &token(parts)?).await?;
+        let tenant = tenant(parts, &scope)?;
         tracing::Span::current().record("tenant", tracing::field::display(&tenant));
-        Ok(Self { actor: Actor::Token(bearer.id), role: bearer.role, scope: bearer.tenant, tenant })
+        Ok(Self { actor: Actor::Token(id), role, scope, tenant })
     }
 }
 
+/// Who bears a token: one of the layer's, or one of custody's that has a role among its policies.
+async fn bearer(api: &Api, token: &SecretString) -> Result<Bearer, Problem> {
+    let answer = match (api.control.authenticate(token), &api.secrets) {
+        (Err(error @ TokenRefused::Unknown), Some(secrets)) => {
+            let bearer = secrets.role_bearer(token).await.map_err(|error| Problem::internal(&error))?;
+            return bearer.map(|RoleBearer { id, role, scope }| Bearer { id, role, tenant: scope }).ok_or(refused(error));
+        }
+        (answer, _) => answer,
+    };
+    answer.map_err(refused)
+}
+
+/// The text of a request's token: the bearer token of `Authorization`, or `X-Vault-Token`.
+pub(crate) fn token_text(headers: &HeaderMap) -> Option<&str> {
+    if let Some(token) = headers.get("x-vault-token") {
+        return token.to_str().ok().map(str::trim);
+    }
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
 fn token(parts: &Parts) -> Result<SecretString, Problem> {
-    let missing = || {
+    token_text(&parts.headers).map(SecretString::from).ok_or_else(|| {
         Problem::new(Code::TokenMissing, "the request has no Authorization header with a bearer token")
             .remedy("send 'Authorization: Bearer TOKEN'; `mainstay up` wrote one to admin.token in its data directory")
-    };
-    let value = parts.headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
-    let text = value.to_str().map_err(|_| missing())?;
-    let (scheme, token) = text.split_once(' ').ok_or_else(missing)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(missing());
-    }
-    Ok(SecretString::from(token.trim()))
+    })
 }
 
 fn refused(error: TokenRefused) -> Problem {

@@ -1,4 +1,4 @@
-//! The native API on `/api/v1`, and beside it health, metrics and the OpenAPI document.
+//! The native API on `/api/v1`, the Vault API on `/v1`, and beside them health, metrics and the OpenAPI document.
 //!
 //! A handler parses, asks the control plane, and maps the answer; it decides nothing.
 
@@ -11,6 +11,7 @@ mod metrics;
 mod native;
 mod problem;
 mod serve;
+mod vault;
 
 pub use api::{Api, router};
 pub use document::openapi;

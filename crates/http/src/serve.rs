@@ -1,18 +1,24 @@
 //! The listener: every connection has bounds on its number, its head and its end.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use axum::http::Request;
 use axum::http::request::Parts;
 use axum::{Extension, Router};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
 
 /// Connections at the same time: more than the clients of a handful of machines open, and at some 20 KiB each few
 /// enough to fit.
@@ -75,13 +81,23 @@ impl<S: Sync> FromRequestParts<S> for Stopping {
     }
 }
 
-/// Answers requests until `stop` turns true; then finishes those in progress.
-pub async fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
-    serve_within(Limits::default(), listener, router, stop).await;
+/// The address that a request came from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Answers requests until `stop` turns true; then finishes those in progress. With `tls`, in TLS alone.
+pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: watch::Receiver<bool>) {
+    serve_within(Limits::default(), listener, tls, router, stop).await;
 }
 
 /// [`serve`] within other limits.
-pub async fn serve_within(limits: Limits, listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+pub async fn serve_within(
+    limits: Limits,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.connections));
     let router = router.layer(Extension(Stopping(Some(stop.clone()))));
@@ -91,7 +107,7 @@ pub async fn serve_within(limits: Limits, listener: TcpListener, router: Router,
             _ = stop.wait_for(|stop| *stop) => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let (stream, place) = match accepted {
+        let (stream, peer, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -104,14 +120,18 @@ pub async fn serve_within(limits: Limits, listener: TcpListener, router: Router,
             tracing::debug!(%error, "a connection ended before it was served");
             continue;
         }
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_timeout)
-            .max_buf_size(HEAD_BUFFER)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
+        let (router, watcher, tls, limits) = (router.clone(), graceful.watcher(), tls.clone(), limits.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let outcome = match tls {
+                None => converse(stream, peer, router, &limits, watcher).await,
+                // Whoever does not get through the handshake holds a place no longer than a slow head would.
+                Some(tls) => match tokio::time::timeout(limits.head_timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => converse(stream, peer, router, &limits, watcher).await,
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(elapsed) => Err(elapsed.into()),
+                },
+            };
+            if let Err(error) = outcome {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(place);
@@ -123,13 +143,33 @@ pub async fn serve_within(limits: Limits, listener: TcpListener, router: Router,
     }
 }
 
+/// Answers the requests of one connection until it ends.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: IpAddr,
+    router: Router,
+    limits: &Limits,
+    watcher: Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let router = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(HEAD_BUFFER)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    Ok(watcher.watch(connection).await?)
+}
+
 /// The next connection, once there is a place for it.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     // Nobody closes the semaphore.
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer.ip(), place))
 }

@@ -133,7 +133,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Go's durations as Vault takes them, to whole seconds, and plain seconds.
-fn parse_duration(text: &str) -> Option<u64> {
+pub fn parse_duration(text: &str) -> Option<u64> {
     if let Ok(seconds) = text.parse() {
         return Some(seconds);
     }

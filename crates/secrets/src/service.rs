@@ -4,7 +4,7 @@
 //! call -> token -> namespace -> mount -> policies -> audit -> backend -> lease or token -> wrapping -> audit -> reply
 //! ```
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use mainstay_custody::Custody;
 use mainstay_policy::Acl;
@@ -13,6 +13,7 @@ use mainstay_types::{Role, TenantName, TenantScope, Timestamp, TokenId};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::task::JoinSet;
+use zeroize::Zeroizing;
 
 use crate::asked::Asked;
 use crate::audit::{AuditFile, Hasher};
@@ -47,6 +48,8 @@ struct Inner {
     unsealed: RwLock<Option<Unsealed>>,
     /// Held while custody is opened or closed.
     change: tokio::sync::Mutex<()>,
+    /// What the root token that operators are bringing shares for is to be told with.
+    pad: Mutex<Option<Zeroizing<String>>>,
 }
 
 struct Unsealed {
@@ -91,6 +94,7 @@ impl Secrets {
             audit,
             unsealed: RwLock::new(None),
             change: tokio::sync::Mutex::new(()),
+            pad: Mutex::new(None),
         };
         let secrets = Self { inner: Arc::new(inner) };
         secrets.follow_seal().await?;
@@ -143,6 +147,18 @@ impl Secrets {
 
     pub(crate) fn hasher(&self, open: &Open) -> Hasher {
         Hasher::new(&open.salts.audit)
+    }
+
+    /// Puts a one-time pad in the place of the one there was.
+    pub(crate) fn set_pad(&self, pad: Option<Zeroizing<String>>) -> Option<Zeroizing<String>> {
+        std::mem::replace(&mut *self.inner.pad.lock().unwrap_or_else(PoisonError::into_inner), pad)
+    }
+
+    /// Seals custody: nothing is readable from here on.
+    pub async fn seal(&self) -> Result<(), Refusal> {
+        self.inner.custody.seal().await;
+        self.set_pad(None);
+        self.follow_seal().await
     }
 
     /// Opens what is unsealed and closes what is sealed.

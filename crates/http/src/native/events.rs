@@ -153,7 +153,7 @@ fn follow(api: Api, caller: Caller, after: Sequence, stopping: Stopping) -> Resu
                 event = next(&mut follower, &caller) => event?,
                 () = stopping.begun() => return None,
             };
-            if !api.control.accepts(&caller.actor) {
+            if !api.accepts(&caller.actor).await {
                 tracing::debug!(actor = %caller.actor, "a follower's token is not accepted any more");
                 return None;
             }

@@ -74,7 +74,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = router(Api::new(control.clone(), "0.0.0-test").within(&limits));
-        let serving = tokio::spawn(serve_within(limits, listener, router, stopped));
+        let serving = tokio::spawn(serve_within(limits, listener, None, router, stopped));
         let admin = admin.token.expose_secret().to_owned();
         Self { address, control, fake, admin, stop, serving }
     }

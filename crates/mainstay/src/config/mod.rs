@@ -74,6 +74,15 @@ pub struct Listen {
     pub postgresql: SocketAddr,
     /// The first port of dedicated clusters; they take it and those above.
     pub dedicated_ports: u16,
+    /// What the API is served in TLS with; none where it is plain.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The PEM files of a TLS listener. Absolute paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// How engines are run.
@@ -88,10 +97,22 @@ pub struct Engines {
 /// How secrets are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Custody {
-    /// The file that holds the master key. An absolute path.
-    pub key_file: PathBuf,
-    /// Whether the file may be made where there is none: in development, at its default place.
-    pub may_create_key: bool,
+    pub seal: Seal,
+    /// Where each request to custody is told of. An absolute path.
+    pub audit_file: PathBuf,
+}
+
+/// `Custody:Seal`: what keeps the key that all others are wrapped with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seal {
+    /// A file, which is there at every start. An absolute path.
+    KeyFile {
+        file: PathBuf,
+        /// Whether the file may be made where there is none: in development, at its default place.
+        may_create: bool,
+    },
+    /// Shares that operators hold.
+    Shamir,
 }
 
 /// What is logged, and how.

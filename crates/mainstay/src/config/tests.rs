@@ -6,7 +6,7 @@ use mainstay_storage::{Driver, Location, Service};
 use proptest::prelude::{Strategy, any, prop_assert, proptest};
 use secrecy::ExposeSecret;
 
-use super::{Config, ConfigErrors, Key, LogFormat, ObjectStoreDriver, Overrides, RuntimeEnvironment, Sources};
+use super::{Config, ConfigErrors, Key, LogFormat, ObjectStoreDriver, Overrides, RuntimeEnvironment, Seal, Sources};
 
 const URI: &str = "postgresql://mainstay:hunter2@db.example:5432/mainstay";
 
@@ -53,8 +53,10 @@ fn up_needs_nothing() {
     assert_eq!(config.environment, RuntimeEnvironment::Development);
     assert_eq!(config.storage.driver(), Driver::Filesystem);
     assert_eq!(config.storage.directory(), Some(Path::new("/var/lib/mainstay/storage")));
-    assert_eq!(config.custody.key_file, Path::new("/var/lib/mainstay/custody/master.key"));
-    assert!(config.custody.may_create_key);
+    let key_file = Seal::KeyFile { file: "/var/lib/mainstay/custody/master.key".into(), may_create: true };
+    assert_eq!(config.custody.seal, key_file);
+    assert_eq!(config.custody.audit_file, Path::new("/var/lib/mainstay/custody/audit.log"));
+    assert_eq!(config.listen.tls, None);
     assert_eq!(config.listen.api, "127.0.0.1:7400".parse().unwrap());
     assert_eq!(config.listen.postgresql, "127.0.0.1:7432".parse().unwrap());
     assert_eq!(config.listen.dedicated_ports, 7500);

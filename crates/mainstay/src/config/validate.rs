@@ -11,7 +11,7 @@ use super::mistake::{Mistake, Origin, echo};
 use super::source::{Setting, Settings};
 use super::{
     Config, ConfigErrors, Custody, DATA_DIR_VARIABLE, Engines, Listen, Log, LogFormat, ObjectStoreDriver,
-    RuntimeEnvironment, Sources, Storage, StorageLocation, Telemetry,
+    RuntimeEnvironment, Seal, Sources, Storage, StorageLocation, Telemetry, TlsFiles,
 };
 
 const DEFAULT_API: &str = "127.0.0.1:7400";
@@ -178,7 +178,22 @@ fn listen(reader: &mut Reader<'_>) -> Listen {
         Ok(port) if DEDICATED_PORTS.contains(&port) => Ok(port),
         _ => Err(format!("is {}, which is no such port", echo(text))),
     });
-    Listen { api, postgresql, dedicated_ports: dedicated_ports.unwrap_or(DEFAULT_DEDICATED_PORTS) }
+    let dedicated_ports = dedicated_ports.unwrap_or(DEFAULT_DEDICATED_PORTS);
+    Listen { api, postgresql, dedicated_ports, tls: tls(reader) }
+}
+
+fn tls(reader: &mut Reader<'_>) -> Option<TlsFiles> {
+    let keys = [Key::ListenTlsCertificate, Key::ListenTlsKey];
+    let [certificate, key] = keys.map(|key| reader.read(key, absolute_path));
+    let origins = keys.map(|key| reader.origin(key));
+    for (missing, other) in [(0, 1), (1, 0)] {
+        if let (None, Some(origin)) = (&origins[missing], &origins[other]) {
+            let problem = format!("is not set, while {} is", keys[other].name());
+            let remedy = "set both, or neither to serve without TLS";
+            reader.mistakes.push(Mistake::about(keys[missing], Some(origin.clone()), problem, remedy));
+        }
+    }
+    Some(TlsFiles { certificate: certificate?, key: key? })
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -206,14 +221,45 @@ fn is_user_name(text: &str) -> bool {
 }
 
 fn custody(reader: &mut Reader<'_>, environment: RuntimeEnvironment, data_dir: &Path) -> Custody {
+    let audit_file = reader.read(Key::CustodyAuditFile, absolute_path);
+    Custody {
+        seal: seal(reader, environment, data_dir),
+        audit_file: audit_file.unwrap_or_else(|| data_dir.join("custody/audit.log")),
+    }
+}
+
+/// What a text means by `Custody:Seal`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SealName {
+    KeyFile,
+    Shamir,
+}
+
+fn seal(reader: &mut Reader<'_>, environment: RuntimeEnvironment, data_dir: &Path) -> Seal {
+    let name = reader.read(Key::CustodySeal, |text| {
+        one_of(text, [SealName::KeyFile, SealName::Shamir], |seal| match seal {
+            SealName::KeyFile => "key-file",
+            SealName::Shamir => "shamir",
+        })
+    });
     let named = reader.read(Key::CustodyKeyFile, absolute_path);
-    if environment == RuntimeEnvironment::Production && reader.origin(Key::CustodyKeyFile).is_none() {
+    let origin = reader.origin(Key::CustodyKeyFile);
+    if name == Some(SealName::Shamir) {
+        if let Some(origin) = origin {
+            let remedy = "remove it, or set Custody:Seal to key-file";
+            let problem = "is set, while Custody:Seal is shamir, which has no key file";
+            reader.mistakes.push(Mistake::about(Key::CustodyKeyFile, Some(origin), problem, remedy));
+        }
+        return Seal::Shamir;
+    }
+    if environment == RuntimeEnvironment::Production && origin.is_none() {
         let remedy = "make a key where backups of the data do not reach, and name it: \
-                      (umask 077; head -c 32 /dev/urandom > /etc/mainstay/master.key)";
+                      (umask 077; head -c 32 /dev/urandom > /etc/mainstay/master.key); \
+                      or set Custody:Seal to shamir, and let operators hold the key in shares";
         reader.mistakes.push(Mistake::about(Key::CustodyKeyFile, None, "is not set", remedy));
     }
-    let may_create_key = named.is_none();
-    Custody { key_file: named.unwrap_or_else(|| data_dir.join("custody/master.key")), may_create_key }
+    let may_create = named.is_none();
+    Seal::KeyFile { file: named.unwrap_or_else(|| data_dir.join("custody/master.key")), may_create }
 }
 
 fn absolute_path(text: &str) -> Result<PathBuf, String> {

@@ -9,7 +9,7 @@ use mainstay_engine::supervise::EngineUser;
 use rustix::fs::Access;
 use rustix::process::Resource;
 
-use crate::config::{Config, RuntimeEnvironment};
+use crate::config::{Config, RuntimeEnvironment, Seal};
 
 /// What the kernel calls a file system in memory (statfs(2)).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
@@ -43,7 +43,8 @@ pub(super) struct Place {
     pub engine_user: Result<EngineUser, String>,
     /// A folder on the way to the data that the engines' user cannot pass.
     pub impassable: Option<PathBuf>,
-    pub key_file: PathBuf,
+    /// The key file, where custody is sealed with one.
+    pub key_file: Option<PathBuf>,
     /// Its mode; none where there is no such file.
     pub key_mode: Option<u32>,
     pub environment: RuntimeEnvironment,
@@ -114,6 +115,10 @@ impl Place {
             let mut above = data_dir.nearest.ancestors();
             above.find(|folder| folder.metadata().is_ok_and(|found| !may_pass(&found, user))).map(Path::to_owned)
         });
+        let key_file = match &config.custody.seal {
+            Seal::KeyFile { file, .. } => Some(file),
+            Seal::Shamir => None,
+        };
         Self {
             free_bytes: rustix::fs::statvfs(&data_dir.nearest).ok().map(|found| found.f_bavail * found.f_frsize),
             newest_change: newest_change(&config.data_dir),
@@ -121,8 +126,8 @@ impl Place {
             data_dir,
             engine_user,
             impassable,
-            key_mode: config.custody.key_file.metadata().ok().map(|found| found.mode() & 0o7777),
-            key_file: config.custody.key_file.clone(),
+            key_mode: key_file.and_then(|file| file.metadata().ok()).map(|found| found.mode() & 0o7777),
+            key_file: key_file.cloned(),
             environment: config.environment,
         }
     }

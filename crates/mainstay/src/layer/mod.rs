@@ -2,7 +2,10 @@
 
 mod admin_token;
 mod data_dir;
+mod tls;
+mod tokens;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mainstay_control::{Control, Reconciler};
@@ -12,12 +15,16 @@ use mainstay_engine::{Engine, EngineError};
 use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
 use mainstay_http::Api;
 use mainstay_journal::Journal;
+use mainstay_secrets::{AuditFile, Secrets};
+use mainstay_secrets_engine::{Kind, Refusal};
 use mainstay_storage::{Claim, Service, Store};
 use mainstay_types::ClusterName;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, Seal};
+
+use self::tokens::JournalTokens;
 
 pub use admin_token::TokenFileError;
 pub use data_dir::{DataDir, DataDirError, Holder};
@@ -34,6 +41,7 @@ pub struct Layer {
     _claim: Claim,
     control: Control,
     custody: Custody,
+    secrets: Secrets,
     engines: Vec<Arc<dyn Engine>>,
 }
 
@@ -52,6 +60,14 @@ pub enum BuildError {
     MasterKey(#[source] mainstay_custody::MasterKeyError),
     #[error("the secret store cannot be used")]
     Custody(#[source] mainstay_custody::OpenError),
+    #[error("the secret store cannot be used")]
+    Secrets(#[source] Refusal),
+    #[error("the audit log {} cannot be written; see that its folder exists and that there is room", file.display())]
+    Audit {
+        file: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("engines cannot be run")]
     EngineUser(#[from] UserError),
 }
@@ -69,6 +85,8 @@ pub enum RunError {
     },
     #[error("the first admin token cannot be made")]
     Token(#[from] TokenFileError),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
 }
 
 /// What happens to the engines when the control plane stops in order.
@@ -91,15 +109,17 @@ impl Layer {
         let store = store.map_err(BuildError::JournalStore)?;
         let claim = store.claim(&claimant()).await.map_err(BuildError::Claim)?;
         let journal = Journal::open(store).await.map_err(BuildError::Journal)?;
-        let custody = Custody::open(&config.storage.location(Service::Custody), master_key(&config)?).await;
-        let custody = custody.map_err(BuildError::Custody)?;
+        let custody = open_custody(&config).await?;
         let first = config.listen.dedicated_ports;
         let control_config = mainstay_control::Config {
             dedicated_ports: first..=first.saturating_add(DEDICATED_PORTS - 1),
             data_dir: config.storage.directory().map(|_| config.data_dir.clone()),
         };
         let control = Control::new(journal, custody.clone(), engines.clone(), control_config);
-        Ok(Self { config, data_dir, _claim: claim, control, custody, engines })
+        let audit = open_audit(&config.custody.audit_file)?;
+        let tokens = Arc::new(JournalTokens::new(control.clone()));
+        let secrets = Secrets::new(custody.clone(), kinds(), tokens, audit).await.map_err(BuildError::Secrets)?;
+        Ok(Self { config, data_dir, _claim: claim, control, custody, secrets, engines })
     }
 
     /// Serves until `stop` turns true, then drains. `ready` is called once requests are answered.
@@ -113,13 +133,15 @@ impl Layer {
         let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
         admin_token::ensure(&self.control, &self.config.data_dir).await?;
         let reconciler = tokio::spawn(Reconciler::new(self.control.clone()).run(stop.clone()));
-        let router = mainstay_http::router(Api::new(self.control.clone(), env!("CARGO_PKG_VERSION")));
+        let tls = self.config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
+        let api = Api::new(self.control.clone(), env!("CARGO_PKG_VERSION")).with_secrets(self.secrets.clone());
+        let router = mainstay_http::router(api);
         if let Err(error) = self.data_dir.tell_that_it_serves() {
             tracing::warn!(%error, "whoever started this in the background is not told that it serves");
         }
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "the control plane serves");
         ready();
-        mainstay_http::serve(listener, router, stop).await;
+        mainstay_http::serve(listener, tls, router, stop).await;
         if let Err(error) = reconciler.await {
             tracing::error!(%error, "the reconcile loop ended badly");
         }
@@ -166,8 +188,32 @@ fn claimant() -> String {
     format!("mainstay {} pid {}", machine.nodename().to_string_lossy(), std::process::id())
 }
 
-fn master_key(config: &Config) -> Result<MasterKey, BuildError> {
-    let file = &config.custody.key_file;
-    let key = if config.custody.may_create_key { MasterKey::read_or_create(file) } else { MasterKey::read(file) };
-    key.map_err(BuildError::MasterKey)
+/// Opens the secret store with the seal that the configuration names.
+async fn open_custody(config: &Config) -> Result<Custody, BuildError> {
+    let location = config.storage.location(Service::Custody);
+    let custody = match &config.custody.seal {
+        Seal::Shamir => Custody::open_sealed(&location).await,
+        Seal::KeyFile { file, may_create } => {
+            let key = if *may_create { MasterKey::read_or_create(file) } else { MasterKey::read(file) };
+            Custody::open(&location, key.map_err(BuildError::MasterKey)?).await
+        }
+    };
+    custody.map_err(BuildError::Custody)
+}
+
+fn open_audit(file: &Path) -> Result<AuditFile, BuildError> {
+    AuditFile::open(file).map_err(|source| BuildError::Audit { file: file.to_owned(), source })
+}
+
+/// Every kind of secrets engine and auth method that this version has.
+fn kinds() -> Vec<Arc<dyn Kind>> {
+    vec![
+        Arc::new(mainstay_secrets_kv::KvKind),
+        Arc::new(mainstay_secrets_transit::TransitKind),
+        Arc::new(mainstay_secrets_pki::PkiKind),
+        Arc::new(mainstay_auth_methods::ApproleKind),
+        Arc::new(mainstay_auth_methods::UserpassKind::default()),
+        Arc::new(mainstay_auth_methods::JwtKind::Jwt),
+        Arc::new(mainstay_auth_methods::JwtKind::Oidc),
+    ]
 }

@@ -75,7 +75,7 @@ fn place() -> Place {
         clock: SystemTime::now(),
         engine_user: Ok(EngineUser { name: "mainstay".to_owned(), uid: 999, gid: 999 }),
         impassable: None,
-        key_file: path.join("custody/master.key"),
+        key_file: Some(path.join("custody/master.key")),
         key_mode: None,
         environment: RuntimeEnvironment::Development,
     }
