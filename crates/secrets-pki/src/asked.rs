@@ -51,7 +51,9 @@ pub fn identity(role: &Role, fields: &Fields<'_>, csr: Option<&Csr>) -> Result<I
     let subject = subject(role, fields, csr, &common_name)?;
     let count = names.dns.len() + names.emails.len() + names.ips.len() + names.uris.len() + names.others.len();
     if count > MOST_NAMES {
-        return Err(Refusal::Invalid(format!("a certificate has at most {MOST_NAMES} names, but {count} were asked for")));
+        return Err(Refusal::Invalid(format!(
+            "a certificate has at most {MOST_NAMES} names, but {count} were asked for"
+        )));
     }
     Ok(Identity { subject, names })
 }
@@ -128,7 +130,8 @@ fn check_names(role: &Role, names: &mut AltNames) -> Result<(), Refusal> {
             let name = AskedName::parse(text).filter(|name| name.is_email() == is_email);
             let name = name.filter(|name| name.is_allowed(&role.rules()));
             let certified = name.and_then(|name| name.certified());
-            let certified = certified.ok_or_else(|| Refusal::Invalid(format!("{what} {text} not allowed by this role")))?;
+            let certified =
+                certified.ok_or_else(|| Refusal::Invalid(format!("{what} {text} not allowed by this role")))?;
             if !checked.contains(&certified) {
                 checked.push(certified);
             }
@@ -165,17 +168,17 @@ fn check_addresses(role: &Role, names: &AltNames, from_csr: bool) -> Result<(), 
         }
     }
     match names.others.iter().find(|other| !other.is_allowed(&role.allowed_other_sans)) {
-        Some(other) => Err(Refusal::Invalid(format!(
-            "other SAN {} not allowed for OID {} by this role",
-            other.value, other.kind
-        ))),
+        Some(other) => {
+            Err(Refusal::Invalid(format!("other SAN {} not allowed for OID {} by this role", other.value, other.kind)))
+        }
         None => Ok(()),
     }
 }
 
 fn subject(role: &Role, fields: &Fields<'_>, csr: Option<&Csr>, common_name: &str) -> Result<Name, Refusal> {
     let of_csr = || csr.and_then(|csr| csr.subject_value(subject::SERIAL_NUMBER));
-    let serial_number = fields.text("serial_number")?.filter(|text| !text.is_empty()).or_else(of_csr).unwrap_or_default();
+    let serial_number =
+        fields.text("serial_number")?.filter(|text| !text.is_empty()).or_else(of_csr).unwrap_or_default();
     let is_listed = |allowed: &String| *allowed == serial_number || glob::matches(allowed, &serial_number);
     if !serial_number.is_empty() && !role.allowed_serial_numbers.iter().any(is_listed) {
         return Err(Refusal::Invalid(format!("serial_number {serial_number} not allowed by this role")));
@@ -235,7 +238,10 @@ mod tests {
                 json!({"common_name": "a.example.com", "ip_sans": "127.0.0.1"}),
                 "IP Subject Alternative Names are not allowed in this role, but was provided [127.0.0.1]",
             ),
-            (json!({"common_name": "a.example.com", "ip_sans": "1.2.3"}), "the value \"1.2.3\" is not a valid IP address"),
+            (
+                json!({"common_name": "a.example.com", "ip_sans": "1.2.3"}),
+                "the value \"1.2.3\" is not a valid IP address",
+            ),
             (
                 json!({"common_name": "a.example.com", "uri_sans": "spiffe://x"}),
                 "URI Subject Alternative Names are not allowed in this role, but were provided via the API",
@@ -257,7 +263,8 @@ mod tests {
     #[test]
     fn names_come_once_and_in_one_form() {
         let role = json!({"allowed_domains": "example.com", "allow_subdomains": true, "ou": "a,b,a"});
-        let fields = json!({"common_name": "A.example.com", "alt_names": "a.example.com,b.example.com,x@a.example.com"});
+        let fields =
+            json!({"common_name": "A.example.com", "alt_names": "a.example.com,b.example.com,x@a.example.com"});
         let identity = ask(role, fields).unwrap();
         assert_eq!(identity.names.dns, ["a.example.com", "b.example.com"]);
         assert_eq!(identity.names.emails, ["x@a.example.com"]);

@@ -92,8 +92,7 @@ impl Pki {
         let source = self.source(&fields, kind, &role).await?;
         let with_constraints = fields.boolean("add_basic_constraints")?.unwrap_or(false);
         let validity = Validity { not_before: request.now, not_after: request.now };
-        let template =
-            template(&role, identity, source.key.public()?, validity, Purpose::Leaf, Urls::default());
+        let template = template(&role, identity, source.key.public()?, validity, Purpose::Leaf, Urls::default());
         let extensions = template.requested_extensions(with_constraints)?;
         let (key, hash) = (Arc::clone(&source.key), role.hash()?);
         let request_der = off_thread(move || csr::make(&key, hash, &template.subject, extensions)).await?;
@@ -119,7 +118,11 @@ impl Pki {
         let fields = request.fields();
         let format = Format::of(&fields)?;
         let common_name = fields.text("common_name")?.unwrap_or_default();
-        let role = Role { key_type: "any".into(), use_csr_common_name: common_name.is_empty(), ..Role::for_authority(&fields)? };
+        let role = Role {
+            key_type: "any".into(),
+            use_csr_common_name: common_name.is_empty(),
+            ..Role::for_authority(&fields)?
+        };
         let issuer = self.issuer_to_sign(reference).await?;
         let csr = Csr::parse(&fields.text("csr")?.unwrap_or_default())?;
         check_key(&role, &csr)?;
@@ -149,7 +152,7 @@ impl Pki {
         if as_asked {
             template.verbatim = csr.extensions().to_vec();
         }
-        let certificate = self.sign(template, &issuer).await?;
+        let certificate = self.sign(template, &issuer, role.hash()?).await?;
         self.store.put_certificate(&certificate).await?;
         let mut chain = vec![certificate.clone()];
         chain.extend(self.store.chain(&issuer).await?);
@@ -341,7 +344,9 @@ impl Pki {
     /// Keeps a new key; the first one is the default.
     pub(crate) async fn put_key(&self, record: &KeyRecord) -> Result<(), Refusal> {
         if self.store.keys().await?.len() >= MOST_ISSUERS {
-            return Err(Refusal::Invalid(format!("a mount has at most {MOST_ISSUERS} keys; delete some that nobody uses")));
+            return Err(Refusal::Invalid(format!(
+                "a mount has at most {MOST_ISSUERS} keys; delete some that nobody uses"
+            )));
         }
         self.store.put_key(record).await?;
         if self.store.default_key().await?.is_empty() {

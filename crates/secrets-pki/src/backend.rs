@@ -45,8 +45,28 @@ enum Verb {
 
 /// The first segments of paths that there are: another operation at them is refused as one.
 const KNOWN: [&str; 22] = [
-    "roles", "issue", "sign", "sign-verbatim", "root", "intermediate", "config", "issuers", "issuer", "keys", "key",
-    "revoke", "revoke-with-key", "certs", "cert", "ca", "ca_chain", "crl", "tidy", "tidy-status", "ocsp", "tidy-cancel",
+    "roles",
+    "issue",
+    "sign",
+    "sign-verbatim",
+    "root",
+    "intermediate",
+    "config",
+    "issuers",
+    "issuer",
+    "keys",
+    "key",
+    "revoke",
+    "revoke-with-key",
+    "certs",
+    "cert",
+    "ca",
+    "ca_chain",
+    "crl",
+    "tidy",
+    "tidy-status",
+    "ocsp",
+    "tidy-cancel",
 ];
 
 #[async_trait]
@@ -77,9 +97,24 @@ impl Backend for Mounted {
     fn globs(&self) -> Globs {
         Globs {
             unauthenticated: &[
-                "cert/*", "ca/pem", "ca_chain", "ca", "crl/delta", "crl/delta/pem", "crl/pem", "crl",
-                "issuer/+/crl/der", "issuer/+/crl/pem", "issuer/+/crl", "issuer/+/pem", "issuer/+/der",
-                "issuer/+/json", "issuers/", "issuers", "ocsp", "ocsp/*",
+                "cert/*",
+                "ca/pem",
+                "ca_chain",
+                "ca",
+                "crl/delta",
+                "crl/delta/pem",
+                "crl/pem",
+                "crl",
+                "issuer/+/crl/der",
+                "issuer/+/crl/pem",
+                "issuer/+/crl",
+                "issuer/+/pem",
+                "issuer/+/der",
+                "issuer/+/json",
+                "issuers/",
+                "issuers",
+                "ocsp",
+                "ocsp/*",
             ],
             sudo: &["root", "root/sign-self-issued"],
         }

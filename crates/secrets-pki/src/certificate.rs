@@ -3,11 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use der::asn1::ObjectIdentifier;
 use der::{Decode, Encode};
 use mainstay_types::Timestamp;
 use x509_cert::SubjectPublicKeyInfo;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
 
@@ -48,10 +47,6 @@ impl Serial {
 
     pub fn to_asn1(&self) -> Result<SerialNumber, der::Error> {
         SerialNumber::new(&self.0)
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
     }
 }
 
@@ -145,12 +140,6 @@ impl Certificate {
         }
     }
 
-    /// By which this certificate names the key that signed it.
-    pub fn authority_key_identifier(&self) -> Option<Vec<u8>> {
-        let (_, authority) = self.tbs().get_extension::<AuthorityKeyIdentifier>().ok()??;
-        Some(authority.key_identifier?.as_bytes().to_vec())
-    }
-
     pub fn is_ca(&self) -> bool {
         matches!(self.tbs().get_extension::<BasicConstraints>(), Ok(Some((_, constraints))) if constraints.ca)
     }
@@ -168,11 +157,6 @@ impl Certificate {
             Ok(None) => true,
             Err(_) => false,
         }
-    }
-
-    /// Whether there is an extension at all.
-    pub fn has_extension(&self, oid: ObjectIdentifier) -> bool {
-        self.tbs().extensions().is_some_and(|all| all.iter().any(|extension| extension.extn_id == oid))
     }
 
     /// Whether an authority signed this certificate, by name and by signature.

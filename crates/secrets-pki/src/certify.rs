@@ -108,9 +108,7 @@ impl Pki {
             check_key(&role, csr)?;
         }
         let identity = match (&csr, way) {
-            (Some(csr), Way::Verbatim) => {
-                Identity { subject: csr.subject().clone(), names: csr.names.clone() }
-            }
+            (Some(csr), Way::Verbatim) => Identity { subject: csr.subject().clone(), names: csr.names.clone() },
             _ => identity(&role, &fields, csr.as_ref())?,
         };
         let bounds = self.bounds(request, Some(&issuer));
@@ -139,7 +137,7 @@ impl Pki {
             urls: self.urls_of(&issuer).await?,
             verbatim: verbatim.unwrap_or_default(),
         };
-        let certificate = self.sign(template, &issuer).await?;
+        let certificate = self.sign(template, &issuer, role.hash()?).await?;
         if !role.no_store {
             self.store.put_certificate(&certificate).await?;
         }
@@ -148,10 +146,13 @@ impl Pki {
         let mut answer = Answer { data: Some(data), warnings, ..Answer::default() };
         if csr.is_some() && way == Way::Sign {
             if role.use_csr_common_name && fields.text("common_name")?.is_some_and(|name| !name.is_empty()) {
-                answer = answer.warning("the common_name field was provided but the role is set with \"use_csr_common_name\" set to true");
+                answer = answer.warning(
+                    "the common_name field was provided but the role is set with \"use_csr_common_name\" set to true",
+                );
             }
             if role.use_csr_sans && fields.text("alt_names")?.is_some_and(|names| !names.is_empty()) {
-                answer = answer.warning("the alt_names field was provided but the role is set with \"use_csr_sans\" set to true");
+                answer = answer
+                    .warning("the alt_names field was provided but the role is set with \"use_csr_sans\" set to true");
             }
         }
         if role.generate_lease {
@@ -182,7 +183,8 @@ impl Pki {
             return Err(failed(format!("requested usage issuing-certificates for issuer {id}, but it only has {has}")));
         }
         if issuer.record.key_id.is_empty() {
-            let why = format!("unable to fetch corresponding key for issuer {id}; unable to use this issuer for signing");
+            let why =
+                format!("unable to fetch corresponding key for issuer {id}; unable to use this issuer for signing");
             return Err(failed(why));
         }
         Ok(issuer)
@@ -206,9 +208,9 @@ impl Pki {
     }
 
     /// Has an issuer sign.
-    pub(crate) async fn sign(&self, template: Template, issuer: &Issuer) -> Result<Certificate, Refusal> {
+    pub(crate) async fn sign(&self, template: Template, issuer: &Issuer, hash: Hash) -> Result<Certificate, Refusal> {
         let key = self.store.signing_key(&issuer.record.key_id).await?;
-        let (certificate, hash) = (issuer.certificate.clone(), issuer.hash());
+        let certificate = issuer.certificate.clone();
         let serial = draw_serial()?;
         off_thread(move || template.sign(&Signer { certificate: Some(&certificate), key: &key, hash }, &serial)).await
     }

@@ -62,7 +62,7 @@ impl Csr {
         let asked = asked.flat_map(|attribute| attribute.values.iter());
         let asked = asked.map(|value| value.decode_as::<ExtensionReq>());
         let extensions: Vec<ExtensionReq> = asked.collect::<Result<_, _>>().map_err(unreadable)?;
-        let extensions = extensions.into_iter().flat_map(|request| request.0).collect();
+        let extensions: Vec<Extension> = extensions.into_iter().flat_map(|request| request.0).collect();
         let names = AltNames::of(&extensions).map_err(unreadable)?;
         Ok(Self { info: request.info, extensions, names })
     }
@@ -86,7 +86,7 @@ impl Csr {
 }
 
 impl AltNames {
-    fn of(extensions: &Vec<Extension>) -> Result<Self, der::Error> {
+    fn of(extensions: &[Extension]) -> Result<Self, der::Error> {
         let mut all = Self::default();
         for extension in extensions.iter().filter(|extension| extension.extn_id == SubjectAltName::OID) {
             for name in SubjectAltName::from_der(extension.extn_value.as_bytes())?.0 {

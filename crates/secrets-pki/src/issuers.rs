@@ -71,7 +71,9 @@ impl Pki {
         let mut config = self.store.issuers_config().await?;
         if let Some(reference) = fields.text("default")? {
             if reference.is_empty() || reference == "default" {
-                return Err(Refusal::invalid("Invalid issuer specification; must be non-empty and can't be 'default'."));
+                return Err(Refusal::invalid(
+                    "Invalid issuer specification; must be non-empty and can't be 'default'.",
+                ));
             }
             config.default = self.store.issuer(&reference).await?.record.id;
         }

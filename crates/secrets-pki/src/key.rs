@@ -214,9 +214,7 @@ impl PrivateKey {
                 let signature = pair.sign(&random, message).map_err(failed)?;
                 Ok((signature::identifier(Scheme::Ecdsa(curve.hash())), signature.as_ref().to_vec()))
             }
-            Pair::Ed25519(pair) => {
-                Ok((signature::identifier(Scheme::Ed25519), pair.sign(message).as_ref().to_vec()))
-            }
+            Pair::Ed25519(pair) => Ok((signature::identifier(Scheme::Ed25519), pair.sign(message).as_ref().to_vec())),
         }
     }
 }

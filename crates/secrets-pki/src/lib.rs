@@ -1,8 +1,8 @@
 //! The PKI secrets engine: certificate authorities, as Vault's API knows them.
 //!
-//! What may be certified is decided by pure functions ([`names`], [`asked`], [`validity`]); what a certificate, a
-//! request, a revocation list and an OCSP answer look like, by others ([`template`], [`csr`], [`crl`], [`ocsp`]).
-//! The rest is requests ([`backend`] says whose is which) and what they keep ([`record`], [`store`]). Private keys
+//! What may be certified is decided by pure functions (`names`, `asked`, `validity`); what a certificate, a
+//! request, a revocation list and an OCSP answer look like, by others (`template`, `csr`, `crl`, `ocsp`).
+//! The rest is requests (`backend` says whose is which) and what they keep (`record`, `store`). Private keys
 //! leave this crate in one answer only: the one that made them, where it was asked for.
 
 mod asked;

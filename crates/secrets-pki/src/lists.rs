@@ -179,9 +179,8 @@ impl Pki {
             return Ok(Answer::data(revoked_since(before.revoked_at)));
         }
         if certificate.not_after() <= now {
-            return Ok(Answer::data(Value::Object(Map::new())).warning(format!(
-                "certificate with serial {serial} already expired; refusing to add to CRL"
-            )));
+            return Ok(Answer::data(Value::Object(Map::new()))
+                .warning(format!("certificate with serial {serial} already expired; refusing to add to CRL")));
         }
         let issuers = self.store.issuers().await?;
         if let Some(own) = issuers.iter().find(|issuer| issuer.certificate.der() == certificate.der())
@@ -264,9 +263,8 @@ pub(crate) fn revoked_since(at: Timestamp) -> Value {
 
 fn check_possession(fields: &Fields<'_>, certificate: &Certificate) -> Result<(), Refusal> {
     let text = fields.text("private_key")?.filter(|text| !text.is_empty());
-    let text = text.ok_or_else(|| {
-        Refusal::invalid("Must have private key to revoke via the /revoke-with-key path.")
-    })?;
+    let text =
+        text.ok_or_else(|| Refusal::invalid("Must have private key to revoke via the /revoke-with-key path."))?;
     let block = pem::decode(&text)?.into_iter().next();
     let key = block.as_ref().and_then(|block| PrivateKey::from_der(block.contents()));
     let key = key.ok_or_else(|| Refusal::invalid("failed to parse provided private key"))?;

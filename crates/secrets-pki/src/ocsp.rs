@@ -67,8 +67,8 @@ impl Question {
         }
         let request = OcspRequest::from_der(der).ok()?.request;
         let ids: Vec<CertId> = request.list.into_iter().map(|one| one.id).collect();
-        let extensions = request.extensions.unwrap_or_default().into_iter();
-        let nonce = extensions.filter(|extension| extension.extn_id == NONCE).next_back();
+        let mut extensions = request.extensions.unwrap_or_default().into_iter();
+        let nonce = extensions.find(|extension| extension.extn_id == NONCE);
         let nonce = nonce.filter(|nonce| nonce.extn_value.as_bytes().len() <= LONGEST_NONCE);
         (!ids.is_empty()).then_some(Self { ids, nonce })
     }

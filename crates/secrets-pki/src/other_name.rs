@@ -52,7 +52,8 @@ impl OtherName {
     /// Whether a list of allowed ones, with globs for values, has this one.
     pub fn is_allowed(&self, allowed: &[String]) -> bool {
         let same = |text: &String| {
-            Self::parse(text).is_ok_and(|allowed| allowed.kind == self.kind && glob::matches(&allowed.value, &self.value))
+            Self::parse(text)
+                .is_ok_and(|allowed| allowed.kind == self.kind && glob::matches(&allowed.value, &self.value))
         };
         allowed == ["*"] || allowed.iter().any(same)
     }

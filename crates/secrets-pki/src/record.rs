@@ -35,7 +35,7 @@ pub struct IssuerRecord {
     /// Instead of the mount's.
     pub urls: Option<Urls>,
     pub revoked_at: Option<Timestamp>,
-    /// The hash of its signatures, in bits.
+    /// The hash of what it signs about revocation, in bits.
     pub hash_bits: u64,
 }
 
@@ -198,4 +198,3 @@ mod base64_secret {
         Ok(Zeroizing::new(bytes))
     }
 }
-

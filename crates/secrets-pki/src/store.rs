@@ -12,7 +12,7 @@ use crate::certificate::{Certificate, Serial};
 use crate::extension::Urls;
 use crate::key::PrivateKey;
 use crate::record::{
-    CertificateRecord, CrlConfig, IssuerRecord, IssuersConfig, KeyRecord, Kept, RevocationRecord, TidyConfig, VERSION,
+    CertificateRecord, CrlConfig, IssuerRecord, IssuersConfig, Kept, KeyRecord, RevocationRecord, TidyConfig, VERSION,
 };
 use crate::role::Role;
 use crate::signature::Hash;
@@ -49,6 +49,7 @@ impl Issuer {
         Ok(Self { record, certificate })
     }
 
+    /// The hash of what it signs about revocation.
     pub fn hash(&self) -> Hash {
         Hash::parse(self.record.hash_bits).unwrap_or(Hash::Sha256)
     }

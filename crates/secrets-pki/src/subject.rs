@@ -64,7 +64,8 @@ fn part<'a>(
             continue;
         }
         seen.push(value);
-        part.insert(AttributeTypeAndValue { oid: kind, value: text(value).map_err(unencodable)? }).map_err(unencodable)?;
+        part.insert(AttributeTypeAndValue { oid: kind, value: text(value).map_err(unencodable)? })
+            .map_err(unencodable)?;
     }
     Ok((!part.is_empty()).then_some(part))
 }

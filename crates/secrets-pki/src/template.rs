@@ -44,7 +44,10 @@ pub enum Purpose {
     Leaf,
     /// A leaf that says so.
     DeclaredLeaf,
-    Authority { path_length: Option<u8>, permitted_domains: Vec<String> },
+    Authority {
+        path_length: Option<u8>,
+        permitted_domains: Vec<String>,
+    },
 }
 
 /// Who signs.
@@ -89,14 +92,17 @@ impl Template {
             None => (&self.subject, own.clone()),
         };
         let extensions = self.extensions(&own, &authority).map_err(unencodable)?;
-        assemble(signer, Parts {
-            serial,
-            issuer,
-            subject: &self.subject,
-            public_key: &self.public_key,
-            validity: self.validity,
-            extensions,
-        })
+        assemble(
+            signer,
+            Parts {
+                serial,
+                issuer,
+                subject: &self.subject,
+                public_key: &self.public_key,
+                validity: self.validity,
+                extensions,
+            },
+        )
     }
 
     /// The extensions of a request for such a certificate.
@@ -188,14 +194,17 @@ pub fn cross_sign(certificate: &Certificate, signer: &Signer<'_>, urls: &Urls) -
         kept.filter(|extension| !about_issuer.contains(&extension.extn_id)).cloned().collect();
     extensions.push(extension::authority_key_identifier(&authority).map_err(unencodable)?);
     extensions.extend(extension::urls(urls).map_err(unencodable)?);
-    assemble(signer, Parts {
-        serial: &certificate.serial(),
-        issuer,
-        subject: certificate.subject(),
-        public_key: certificate.public_key(),
-        validity: Validity { not_before: certificate.not_before(), not_after: certificate.not_after() },
-        extensions,
-    })
+    assemble(
+        signer,
+        Parts {
+            serial: &certificate.serial(),
+            issuer,
+            subject: certificate.subject(),
+            public_key: certificate.public_key(),
+            validity: Validity { not_before: certificate.not_before(), not_after: certificate.not_after() },
+            extensions,
+        },
+    )
 }
 
 /// A moment as X.509 writes it.

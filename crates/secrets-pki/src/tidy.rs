@@ -39,7 +39,9 @@ impl Pki {
     pub(crate) async fn start_tidying(pki: &Arc<Self>, request: &Request) -> Result<Answer, Refusal> {
         let config = overlaid(TidyConfig::default(), &request.fields())?;
         let answer = match Self::tidy_beside(pki, Job::new(&config, request.now)) {
-            true => "Tidy operation successfully started. Any information from the operation will be printed to Vault's server logs.",
+            true => {
+                "Tidy operation successfully started. Any information from the operation will be printed to Vault's server logs."
+            }
             false => "Tidy operation already in progress.",
         };
         Ok(Answer::default().warning(answer).status(202))
@@ -71,7 +73,8 @@ impl Pki {
         }
         let mut last = pki.last_tidied.lock().await;
         let interval = config.interval_duration.max(SHORTEST_INTERVAL);
-        if last.is_none_or(|last| now >= last.plus_seconds(interval)) && Self::tidy_beside(pki, Job::new(&config, now)) {
+        if last.is_none_or(|last| now >= last.plus_seconds(interval)) && Self::tidy_beside(pki, Job::new(&config, now))
+        {
             *last = Some(now);
         }
         Ok(())

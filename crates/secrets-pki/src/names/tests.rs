@@ -49,8 +49,13 @@ fn each_kind_of_name_has_its_own_switch() {
 #[test]
 fn attacks_get_nowhere() {
     let domains = ["example.com".to_owned()];
-    let open =
-        Rules { allowed_domains: &domains, allow_bare_domains: true, allow_subdomains: true, allow_glob_domains: true, ..STRICT };
+    let open = Rules {
+        allowed_domains: &domains,
+        allow_bare_domains: true,
+        allow_subdomains: true,
+        allow_glob_domains: true,
+        ..STRICT
+    };
     let attacks = [
         "*.example.com.evil.org",
         "example.com.evil.org",
