@@ -16,14 +16,17 @@ const DEFAULT_MAX_VERSIONS: u32 = 10;
 #[serde(try_from = "u8", into = "u8")]
 pub(crate) struct Format;
 
-/// A secret without its values: one entry.
+/// A secret without its values: one entry. Each read of a value opens it too, hence it is kept small: times are
+/// microseconds since the Unix epoch, and what is not so of a version is left out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Metadata {
     format: Format,
     pub(crate) current_version: u64,
     /// 0 as long as no version had to make place.
     pub(crate) oldest_version: u64,
+    #[serde(with = "micros")]
     pub(crate) created_time: Timestamp,
+    #[serde(with = "micros")]
     pub(crate) updated_time: Timestamp,
     /// 0 where the mount's counts.
     pub(crate) max_versions: u32,
@@ -37,9 +40,12 @@ pub(crate) struct Metadata {
 /// A version without its values.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Version {
+    #[serde(with = "micros")]
     pub(crate) created_time: Timestamp,
     /// When it was or will be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_micros")]
     pub(crate) deletion_time: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) destroyed: bool,
 }
 
@@ -56,6 +62,34 @@ pub(crate) struct Values {
 pub(crate) struct ValuesRef<'a> {
     format: Format,
     data: &'a Map<String, Value>,
+}
+
+/// Times as numbers.
+mod micros {
+    use mainstay_types::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(time.as_micros())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        i64::deserialize(deserializer).map(Timestamp::from_micros)
+    }
+}
+
+/// Times as numbers, where there may be none.
+mod optional_micros {
+    use mainstay_types::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        time.map(Timestamp::as_micros).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<i64>::deserialize(deserializer)?.map(Timestamp::from_micros))
+    }
 }
 
 // === impl Format ===

@@ -11,9 +11,9 @@ const FORMAT_1: &str = include_str!("samples/format-1.json");
 
 async fn sample() -> Storage {
     let storage = Storage::scratch().await;
-    let entries: serde_json::Map<String, Value> = serde_json::from_str(FORMAT_1).unwrap();
+    let entries: serde_json::Map<String, Value> = serde_json::from_str(FORMAT_1).expect("the sample is JSON");
     for (key, entry) in entries {
-        storage.put(&key, &entry).await.unwrap();
+        storage.put(&key, &entry).await.expect("it is kept");
     }
     storage
 }
@@ -54,6 +54,7 @@ async fn format_1_is_what_is_written() {
     let written = async |key: &str| storage.value::<Value>(key).await.unwrap().unwrap();
     assert_eq!(written("config").await, sample["config"]);
     assert_eq!(written("versions/app/database/1").await, sample["versions/app/database/3"]);
+    kv.call(Operation::Update, "destroy/app/database", json!({"versions": [1]})).await;
     let (metadata, sample) = (written("metadata/app/database").await, &sample["metadata/app/database"]);
     assert_eq!(shape(&metadata), shape(sample));
     assert_eq!(shape(&metadata["versions"]["1"]), shape(&sample["versions"]["2"]));

@@ -180,13 +180,13 @@ async fn compare(kv: &Kv, model: &Model) {
             assert!(matches!(metadata, Err(Refusal::NotFound)), "{path}");
             continue;
         };
-        let metadata = body(metadata.unwrap());
+        let metadata = body(metadata.expect("it is there"));
         assert_eq!(metadata["current_version"], json!(secret.current), "{path}");
         let versions = secret.versions.iter().map(|(number, version)| {
             let time = version.deleted_at.map(|time| START.plus_seconds(time).to_string()).unwrap_or_default();
             (number.to_string(), (json!(time), json!(version.value.is_none())))
         });
-        let found = metadata["versions"].as_object().unwrap().iter();
+        let found = metadata["versions"].as_object().expect("an object").iter();
         let found = found.map(|(number, version)| {
             (number.clone(), (version["deletion_time"].clone(), version["destroyed"].clone()))
         });
