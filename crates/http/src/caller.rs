@@ -1,8 +1,8 @@
 //! Who calls, and for which tenant.
 
 use axum::extract::FromRequestParts;
-use axum::http::{HeaderMap, header};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use mainstay_control::{Bearer, TokenRefused};
 use mainstay_domain::event::Actor;
 use mainstay_secrets::RoleBearer;
@@ -65,7 +65,9 @@ async fn bearer(api: &Api, token: &SecretString) -> Result<Bearer, Problem> {
     let answer = match (api.control.authenticate(token), &api.secrets) {
         (Err(error @ TokenRefused::Unknown), Some(secrets)) => {
             let bearer = secrets.role_bearer(token).await.map_err(|error| Problem::internal(&error))?;
-            return bearer.map(|RoleBearer { id, role, scope }| Bearer { id, role, tenant: scope }).ok_or(refused(error));
+            return bearer
+                .map(|RoleBearer { id, role, scope }| Bearer { id, role, tenant: scope })
+                .ok_or(refused(error));
         }
         (answer, _) => answer,
     };

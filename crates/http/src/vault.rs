@@ -67,7 +67,8 @@ async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
         method,
         path,
         token: token(&parts.headers),
-        namespace: text(&parts.headers, "x-vault-namespace").or_else(|| text(&parts.headers, crate::caller::TENANT_HEADER)),
+        namespace: text(&parts.headers, "x-vault-namespace")
+            .or_else(|| text(&parts.headers, crate::caller::TENANT_HEADER)),
         wrap_seconds: wrap_seconds(&parts.headers)?,
         data: Map::new(),
         raw_body: Vec::new(),
@@ -75,7 +76,8 @@ async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
     };
     match method {
         Method::Get | Method::List | Method::Delete => {
-            call.data = query.into_iter().filter(|(name, _)| name != "list").map(|(k, v)| (k, Value::String(v))).collect();
+            call.data =
+                query.into_iter().filter(|(name, _)| name != "list").map(|(k, v)| (k, Value::String(v))).collect();
         }
         Method::Post | Method::Put | Method::Patch => {
             let kind = text(&parts.headers, "content-type").unwrap_or_default();
@@ -137,9 +139,9 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 
 fn wrap_seconds(headers: &HeaderMap) -> Result<Option<u64>, Refused> {
     let Some(text) = text(headers, "x-vault-wrap-ttl").filter(|text| !text.is_empty()) else { return Ok(None) };
-    mainstay_secrets::parse_duration(&text)
-        .map(Some)
-        .ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "error parsing X-Vault-Wrap-TTL: write it as 60 or 60s".to_owned()))
+    mainstay_secrets::parse_duration(&text).map(Some).ok_or_else(|| {
+        Refused(StatusCode::BAD_REQUEST, "error parsing X-Vault-Wrap-TTL: write it as 60 or 60s".to_owned())
+    })
 }
 
 async fn place<'a>(api: &'a Api, headers: &HeaderMap) -> Result<Option<tokio::sync::SemaphorePermit<'a>>, Refused> {
@@ -185,7 +187,9 @@ mod tests {
 
     #[test]
     fn escapes_are_taken_out_once() {
-        for (path, meant) in [("a/b", Some("a/b")), ("a%2Fb", Some("a/b")), ("%252e", Some("%2e")), ("%C3%A4", Some("ä"))] {
+        for (path, meant) in
+            [("a/b", Some("a/b")), ("a%2Fb", Some("a/b")), ("%252e", Some("%2e")), ("%C3%A4", Some("ä"))]
+        {
             assert_eq!(decoded(path).as_deref(), meant, "{path}");
         }
         for path in ["%", "%2", "%zz", "%ff", "%+1"] {

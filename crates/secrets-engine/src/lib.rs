@@ -17,4 +17,4 @@ pub use backend::{Backend, Class, Globs, Kind};
 pub use fields::{Fields, parse_duration};
 pub use refusal::{Fault, Refusal};
 pub use request::{Caller, Mount, Operation, Request};
-pub use storage::{Batch, Stored, Storage};
+pub use storage::{Batch, Storage, Stored};

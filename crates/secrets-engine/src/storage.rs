@@ -26,7 +26,8 @@ pub struct Stored<T> {
 /// Changes that are made together.
 #[derive(Default)]
 pub struct Batch {
-    changes: Vec<(String, Expect, Option<Zeroizing<Vec<u8>>>)>,
+    /// With keys in the place of paths.
+    changes: Vec<Change>,
 }
 
 // === impl Storage ===
@@ -72,8 +73,7 @@ impl Storage {
 
     /// Makes changes, all of them or none, durable when this returns.
     pub async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
-        let changes = batch.changes.into_iter();
-        let changes = changes.map(|(key, expect, value)| Change { path: self.path(&key), expect, value });
+        let changes = batch.changes.into_iter().map(|change| Change { path: self.path(&change.path), ..change });
         self.barrier.commit(changes.collect()).await
     }
 
@@ -100,13 +100,13 @@ impl Batch {
     /// Puts an entry, if what is there is as expected. A key may be changed once in a batch.
     pub fn put<T: Serialize>(&mut self, key: &str, expect: Expect, value: &T) -> &mut Self {
         let value = serde_json::to_vec(value).expect("what backends keep has string keys and no failing serializer");
-        self.changes.push((key.to_owned(), expect, Some(Zeroizing::new(value))));
+        self.changes.push(Change { path: key.to_owned(), expect, value: Some(Zeroizing::new(value)) });
         self
     }
 
     /// Removes an entry, if what is there is as expected.
     pub fn delete(&mut self, key: &str, expect: Expect) -> &mut Self {
-        self.changes.push((key.to_owned(), expect, None));
+        self.changes.push(Change { path: key.to_owned(), expect, value: None });
         self
     }
 }

@@ -39,7 +39,10 @@ impl Kinds {
             Some(kind) => kind.open(mount, storage).await,
             None => {
                 let known = self.names(record.class()).join(", ");
-                Err(Refusal::invalid(format!("unsupported type {:?} of mount {}; there are {known}", record.kind, record.path)))
+                Err(Refusal::invalid(format!(
+                    "unsupported type {:?} of mount {}; there are {known}",
+                    record.kind, record.path
+                )))
             }
         }
     }

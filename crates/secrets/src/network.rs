@@ -17,7 +17,10 @@ pub(crate) fn check(networks: &[String]) -> Result<(), Refusal> {
 pub(crate) fn allows(networks: &[String], address: Option<IpAddr>) -> bool {
     networks.is_empty()
         || address.is_some_and(|address| {
-            networks.iter().filter_map(|network| parse(network)).any(|network| network.contains(&address.to_canonical()))
+            networks
+                .iter()
+                .filter_map(|network| parse(network))
+                .any(|network| network.contains(&address.to_canonical()))
         })
 }
 

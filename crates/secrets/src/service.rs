@@ -113,7 +113,11 @@ impl Secrets {
         let outcome = self.serve(&open, &hasher, call).await;
         outcome.unwrap_or_else(|refusal| {
             if let Refusal::Failed { .. } | Refusal::Unavailable { .. } = &refusal {
-                tracing::warn!(error = &refusal as &dyn std::error::Error, path = call.path, "custody could not answer");
+                tracing::warn!(
+                    error = &refusal as &dyn std::error::Error,
+                    path = call.path,
+                    "custody could not answer"
+                );
             }
             Reply::from(&refusal)
         })
@@ -229,9 +233,9 @@ impl Secrets {
             _ => None,
         };
         subject.mounted = mounted.as_deref();
-        let open_to_all = mounted.as_ref().is_some_and(|mounted| {
-            mounted.backend.globs().unauthenticated.iter().any(|pattern| fits(pattern, rest))
-        });
+        let open_to_all = mounted
+            .as_ref()
+            .is_some_and(|mounted| mounted.backend.globs().unauthenticated.iter().any(|pattern| fits(pattern, rest)));
         let mut request = mounted.as_ref().map(|mounted| request(call, mounted, rest, &tenant, bearer, now));
         if !open_to_all && bearer.is_none() {
             return self.refuse(hasher, &subject, Refusal::Denied);
@@ -378,7 +382,8 @@ async fn bearer(open: &Arc<Open>, call: &Call, now: Timestamp) -> Result<Option<
 /// The tenant of a call: the one it names, if the token may act there.
 fn tenant(call: &Call, bearer: Option<&Bearer>) -> Result<TenantName, Refusal> {
     let own = bearer.and_then(|bearer| bearer.entry.scope.tenant().cloned());
-    let named = call.namespace.as_deref().map(|name| name.trim_matches('/')).filter(|name| !name.is_empty() && *name != "root");
+    let named =
+        call.namespace.as_deref().map(|name| name.trim_matches('/')).filter(|name| !name.is_empty() && *name != "root");
     let Some(named) = named else { return Ok(own.unwrap_or_else(TenantName::default_tenant)) };
     let named: TenantName = named.parse().map_err(|error| Refusal::invalid(format!("namespace: {error}")))?;
     match bearer {

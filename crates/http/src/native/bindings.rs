@@ -166,6 +166,7 @@ async fn create(
             consumer: body.value.consumer.clone(),
             lease_seconds: body.value.ttl.map(Seconds::whole),
             id: BindingId::from_random(draw_id()),
+            statements: None,
         };
         api.control.submit(caller.actor.clone(), command)
     })

@@ -35,16 +35,15 @@ pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         |source| TlsError::Pem { file: files.certificate.clone(), key: "Listen:TlsCertificate", source };
     let chain = CertificateDer::pem_file_iter(&files.certificate).map_err(of_certificate)?;
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(of_certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|source| TlsError::Pem { file: files.key.clone(), key: "Listen:TlsKey", source })?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| TlsError::Pem {
+        file: files.key.clone(),
+        key: "Listen:TlsKey",
+        source,
+    })?;
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|source| TlsError::Pair {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-            source,
-        })?;
+        .map_err(|source| TlsError::Pair { certificate: files.certificate.clone(), key: files.key.clone(), source })?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

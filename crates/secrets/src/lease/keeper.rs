@@ -250,7 +250,10 @@ impl Open {
             Due::Lease(key) => self.end_lease_if_due(key, now).await,
         };
         if let Err(refusal) = outcome {
-            tracing::warn!(refusal = &refusal as &dyn std::error::Error, "what is due could not be taken back, and is tried again");
+            tracing::warn!(
+                refusal = &refusal as &dyn std::error::Error,
+                "what is due could not be taken back, and is tried again"
+            );
             self.agenda.put_missing(now.plus_seconds(FIRST_RETRY_SECONDS), due);
         }
     }

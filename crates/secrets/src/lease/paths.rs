@@ -66,7 +66,8 @@ fn told(revoked: Result<(), Refusal>, sync: bool) -> Result<Outcome, Refusal> {
         Ok(()) => Ok(Outcome::answer(Answer::nothing())),
         Err(refusal) if sync => Err(refusal),
         Err(refusal) => {
-            let warning = format!("not yet revoked: {refusal}; it is tried again until it is, see sys/leases?type=irrevocable");
+            let warning =
+                format!("not yet revoked: {refusal}; it is tried again until it is, see sys/leases?type=irrevocable");
             Ok(Outcome::answer(Answer::data(json!({})).warning(warning)))
         }
     }
@@ -98,7 +99,8 @@ async fn count(asked: &Asked<'_>) -> Result<Outcome, Refusal> {
     let mut counts = std::collections::BTreeMap::<String, u64>::new();
     let keys = asked.open.leases_below(&asked.namespace.tenant, "").await?;
     for key in &keys {
-        let mount = asked.namespace.mount_of(&key.id).map_or_else(String::new, |(mounted, _)| mounted.record.path.clone());
+        let mount =
+            asked.namespace.mount_of(&key.id).map_or_else(String::new, |(mounted, _)| mounted.record.path.clone());
         *counts.entry(mount).or_default() += 1;
     }
     Ok(Outcome::answer(Answer::data(json!({ "lease_count": keys.len(), "counts": counts }))))

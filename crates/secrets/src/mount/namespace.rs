@@ -80,11 +80,9 @@ impl Namespace {
 
     /// Who serves a path, and the path below it.
     pub(crate) fn route<'a>(&self, path: &'a str) -> Option<(Target, &'a str)> {
-        for (prefix, target) in [
-            ("sys/", Target::System),
-            ("auth/token/", Target::Token),
-            ("cubbyhole/", Target::Cubbyhole),
-        ] {
+        for (prefix, target) in
+            [("sys/", Target::System), ("auth/token/", Target::Token), ("cubbyhole/", Target::Cubbyhole)]
+        {
             if let Some(rest) = path.strip_prefix(prefix) {
                 return Some((target, rest));
             }
@@ -233,9 +231,8 @@ impl Namespaces {
         barrier: &Barrier,
         kinds: &Arc<Kinds>,
     ) -> Result<Arc<Namespace>, Refusal> {
-        let known = |namespaces: &Self| {
-            namespaces.open.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
-        };
+        let known =
+            |namespaces: &Self| namespaces.open.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
         if let Some(namespace) = known(self) {
             return Ok(namespace);
         }

@@ -25,7 +25,8 @@ pub(crate) fn handle(secrets: &Secrets, asked: &Asked<'_>, which: &str, rest: &s
              the file is named by Custody:AuditFile in the configuration",
         )),
         (_, Operation::Create | Operation::Update) if rest.trim_end_matches('/') == "file" => {
-            let input = asked.fields().text("input")?.ok_or_else(|| Refusal::invalid("the \"input\" parameter is empty"))?;
+            let input =
+                asked.fields().text("input")?.ok_or_else(|| Refusal::invalid("the \"input\" parameter is empty"))?;
             Ok(Outcome::answer(Answer::data(json!({ "hash": secrets.hasher(asked.open).text(&input) }))))
         }
         (_, Operation::Create | Operation::Update) => {

@@ -20,7 +20,9 @@ use crate::token;
 /// Vault lets anybody begin a rekeying or a root token; who may try to find the shares is decided by a token here.
 pub(crate) async fn handle(secrets: &Secrets, asked: &Asked<'_>, first: &str, rest: &str) -> Result<Outcome, Refusal> {
     if asked.bearer.entry.scope != TenantScope::Any {
-        return Err(Refusal::Forbidden("the seal is every tenant's; a token of one tenant cannot change it".to_owned()));
+        return Err(Refusal::Forbidden(
+            "the seal is every tenant's; a token of one tenant cannot change it".to_owned(),
+        ));
     }
     let write = asked.is_write();
     let answer = match (first, rest) {
@@ -92,9 +94,9 @@ async fn rekey_update(secrets: &Secrets, asked: &Asked<'_>) -> Result<Answer, Re
 
 fn told_rekey(status: Option<RekeyStatus>) -> Value {
     let idle = AttemptStatus { nonce: None, progress: 0, required: 0 };
-    let (attempt, shares, threshold) = status.as_ref().map_or((&idle, 0, 0), |status| {
-        (&status.attempt, status.split.shares(), status.split.threshold())
-    });
+    let (attempt, shares, threshold) = status
+        .as_ref()
+        .map_or((&idle, 0, 0), |status| (&status.attempt, status.split.shares(), status.split.threshold()));
     json!({
         "nonce": nonce(attempt), "started": status.is_some(), "t": threshold, "n": shares,
         "progress": attempt.progress, "required": attempt.required, "pgp_fingerprints": null, "backup": false,
@@ -121,7 +123,11 @@ async fn generate_root(secrets: &Secrets, asked: &Asked<'_>) -> Result<Answer, R
             let drawn = given.is_none();
             let pad = match given {
                 Some(pad) if pad.len() == length => pad,
-                Some(_) => return Err(Refusal::invalid(format!("OTP string is wrong length: it has to have {length} characters"))),
+                Some(_) => {
+                    return Err(Refusal::invalid(format!(
+                        "OTP string is wrong length: it has to have {length} characters"
+                    )));
+                }
                 None => draw::letters(length)?,
             };
             let status = custody.begin_proof().await.map_err(operators)?;

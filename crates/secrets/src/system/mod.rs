@@ -38,8 +38,22 @@ const SUDO: [&str; 17] = [
 
 /// Paths whose answers have their data beside the envelope too.
 const INJECTED: [&str; 16] = [
-    "audit", "audit/", "audit-hash/", "auth", "auth/", "capabilities", "capabilities-accessor", "capabilities-self",
-    "key-status", "mounts", "mounts/", "policy", "policy/", "remount", "rotate", "rotate/",
+    "audit",
+    "audit/",
+    "audit-hash/",
+    "auth",
+    "auth/",
+    "capabilities",
+    "capabilities-accessor",
+    "capabilities-self",
+    "key-status",
+    "mounts",
+    "mounts/",
+    "policy",
+    "policy/",
+    "remount",
+    "rotate",
+    "rotate/",
 ];
 
 /// Whether a path below `sys/` needs `sudo`.

@@ -111,7 +111,9 @@ async fn tune(asked: &Asked<'_>, path: &str) -> Result<Outcome, Refusal> {
                     }
                     if let Some(options) = fields.map("options")? {
                         let lower = |version: Option<&String>| version.and_then(|text| text.parse::<u64>().ok());
-                        if lower(options.get("version")) < lower(record.options.get("version")) && options.contains_key("version") {
+                        if lower(options.get("version")) < lower(record.options.get("version"))
+                            && options.contains_key("version")
+                        {
                             return Err(Refusal::invalid("cannot downgrade mount from version 2"));
                         }
                         record.options.extend(options);
@@ -128,7 +130,8 @@ async fn tune(asked: &Asked<'_>, path: &str) -> Result<Outcome, Refusal> {
 /// Moves a mount: its leases are taken back, since their ids hold its path.
 pub(crate) async fn remount(asked: &Asked<'_>, rest: &str) -> Result<Outcome, Refusal> {
     if rest.starts_with("status/") {
-        let done = json!({ "migration_id": rest.trim_start_matches("status/"), "migration_info": { "status": "success" } });
+        let done =
+            json!({ "migration_id": rest.trim_start_matches("status/"), "migration_info": { "status": "success" } });
         return Ok(Outcome::answer(Answer::data(done)));
     }
     if !asked.is_write() {
@@ -168,7 +171,10 @@ pub(crate) async fn internal(asked: &Asked<'_>, rest: &str) -> Result<Outcome, R
         path => {
             let path = path.strip_prefix("ui/mounts/").ok_or(Refusal::UnsupportedPath)?;
             // Also what a path may not know exists is 403: a mount that is there and one that is not look the same.
-            let found = asked.namespace.mount_of(path).or_else(|| asked.namespace.mount_of(&format!("{path}/")).map(|(mounted, _)| (mounted, "")));
+            let found = asked
+                .namespace
+                .mount_of(path)
+                .or_else(|| asked.namespace.mount_of(&format!("{path}/")).map(|(mounted, _)| (mounted, "")));
             let (mounted, _) = found.ok_or_else(|| Refusal::Forbidden(no_access(path)))?;
             if !asked.acl.reaches_below(&mounted.record.path) {
                 return Err(Refusal::Forbidden(no_access(path)));

@@ -139,7 +139,8 @@ async fn unseal(secrets: &Secrets, call: &Call) -> Result<Reply, Refusal> {
         return Ok(Reply::json(200, status(secrets).await?));
     }
     let key = fields.text("key")?.filter(|key| !key.is_empty());
-    let key = key.ok_or_else(|| Refusal::invalid("'key' must be specified in request body as JSON, or 'reset' set to true"))?;
+    let key =
+        key.ok_or_else(|| Refusal::invalid("'key' must be specified in request body as JSON, or 'reset' set to true"))?;
     let share = Share::parse(&key).map_err(|error| Refusal::invalid(error.to_string()))?;
     let status = secrets.custody().unseal(share).await.map_err(refused)?;
     secrets.follow_seal().await?;

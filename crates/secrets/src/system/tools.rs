@@ -25,7 +25,9 @@ pub(crate) fn handle(asked: &Asked<'_>, rest: &str) -> Result<Outcome, Refusal> 
         match format.as_deref().unwrap_or(usual) {
             "hex" => Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
             "base64" => Ok(STANDARD.encode(bytes)),
-            other => Err(Refusal::invalid(format!("unsupported encoding format {other:?}; must be \"hex\" or \"base64\""))),
+            other => {
+                Err(Refusal::invalid(format!("unsupported encoding format {other:?}; must be \"hex\" or \"base64\"")))
+            }
         }
     };
     match tool {

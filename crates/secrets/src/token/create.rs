@@ -120,7 +120,8 @@ pub(crate) async fn create(
         if !fits || id.starts_with(draw::TOKEN_PREFIX) {
             return Err(Refusal::invalid(format!(
                 "custom token ID must be 1 to {LONGEST_CHOSEN} visible ASCII characters without '.' and must not begin \
-                 with '{}'", draw::TOKEN_PREFIX
+                 with '{}'",
+                draw::TOKEN_PREFIX
             )));
         }
     }
@@ -142,9 +143,7 @@ pub(crate) async fn create(
             let inherited = wanted.is_empty();
             let wanted = if inherited { parent.policies.clone() } else { wanted };
             let own = policies(wanted, !no_default && !(inherited && !parent.policies.contains(&"default".to_owned())));
-            if !privileged
-                && own.iter().any(|policy| policy != "default" && !parent.policies.contains(policy))
-            {
+            if !privileged && own.iter().any(|policy| policy != "default" && !parent.policies.contains(policy)) {
                 return Err(Refusal::invalid("child policies must be subset of parent"));
             }
             own
@@ -187,7 +186,9 @@ pub(crate) async fn create(
         }
         entry.max_ttl_seconds = DEFAULT_LEASE_SECONDS;
         if ttl > DEFAULT_LEASE_SECONDS && entry.period_seconds == 0 {
-            warnings.push(format!("TTL of {ttl}s exceeded the system's longest of {DEFAULT_LEASE_SECONDS}s, and was capped"));
+            warnings.push(format!(
+                "TTL of {ttl}s exceeded the system's longest of {DEFAULT_LEASE_SECONDS}s, and was capped"
+            ));
         }
         give_life(&mut entry, ttl, asked.now);
     }

@@ -20,9 +20,7 @@ pub(crate) async fn handle(asked: &Asked<'_>) -> Result<Outcome, Refusal> {
         return roles::handle(asked, name.trim_start_matches('/')).await.map(Outcome::answer);
     }
     match (asked.operation, path) {
-        (Operation::List, "accessors") => {
-            Ok(Outcome::answer(Answer::keys(visible_accessors(asked).await?)))
-        }
+        (Operation::List, "accessors") => Ok(Outcome::answer(Answer::keys(visible_accessors(asked).await?))),
         (Operation::Read, "lookup-self") => {
             Ok(Outcome::answer(Answer::data(asked.bearer.entry.lookup(asked.token, asked.now))))
         }
@@ -155,7 +153,9 @@ async fn by_accessor(asked: &Asked<'_>) -> Result<(TokenKey, std::sync::Arc<Toke
     let accessor = asked.fields().required("accessor")?;
     let found = asked.open.tokens.by_accessor(&accessor).await?;
     let live = |entry: &TokenEntry| !entry.revoking && !entry.is_expired(asked.now);
-    found.filter(|(_, entry)| live(entry) && is_visible(asked, entry)).ok_or_else(|| Refusal::invalid("invalid accessor"))
+    found
+        .filter(|(_, entry)| live(entry) && is_visible(asked, entry))
+        .ok_or_else(|| Refusal::invalid("invalid accessor"))
 }
 
 /// The key of a token that is to end, whether or not it is still accepted, where the caller may see it.

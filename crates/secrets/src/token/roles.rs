@@ -40,7 +40,12 @@ pub(crate) struct TokenRole {
 
 impl TokenRole {
     /// The policies of a token that is to have these and is made by somebody who has those.
-    pub(crate) fn policies(&self, wanted: Vec<String>, parent: &[String], no_default: bool) -> Result<Vec<String>, Refusal> {
+    pub(crate) fn policies(
+        &self,
+        wanted: Vec<String>,
+        parent: &[String],
+        no_default: bool,
+    ) -> Result<Vec<String>, Refusal> {
         let no_default = no_default || self.no_default_policy;
         let free = self.allowed_policies.is_empty() && self.allowed_policies_glob.is_empty();
         let wanted = match wanted.is_empty() {

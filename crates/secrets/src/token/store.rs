@@ -91,7 +91,10 @@ impl Tokens {
     }
 
     /// The key and the token of an accessor, whether or not it is accepted.
-    pub(crate) async fn by_accessor(&self, accessor: &str) -> Result<Option<(TokenKey, Arc<TokenEntry>)>, BarrierError> {
+    pub(crate) async fn by_accessor(
+        &self,
+        accessor: &str,
+    ) -> Result<Option<(TokenKey, Arc<TokenEntry>)>, BarrierError> {
         let Ok(accessor) = accessor.parse::<TokenId>() else { return Ok(None) };
         let key = match self.directory.by_id(&accessor) {
             Some(_) => Some(TokenKey(format!("{LAYER}{accessor}"))),
