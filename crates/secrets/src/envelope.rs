@@ -50,8 +50,10 @@ pub(crate) fn reply(request_id: &str, mounted: Option<&Mounted>, outcome: Outcom
             _ => Reply::empty(),
         };
     }
-    let (lease_id, renewable, seconds) =
-        outcome.lease.map_or_else(|| (String::new(), false, 0), |lease| (lease.id, lease.renewable, lease.seconds));
+    let (lease_id, renewable, seconds) = outcome.lease.map_or_else(
+        || (String::new(), false, answer.keep_seconds.unwrap_or(0)),
+        |lease| (lease.id, lease.renewable, lease.seconds),
+    );
     let mut envelope = Map::new();
     if let (true, Some(data)) = (outcome.inject, &answer.data) {
         envelope.extend(data.clone());
