@@ -25,6 +25,10 @@ pub(crate) struct Inner {
     /// Whoever changes the store, its keys or its seal holds this meanwhile: one change at a time in this process.
     turn: Mutex<Turn>,
     position: AtomicU64,
+    /// What was removed since a snapshot last asked, while one is taken. Changed only by whoever has the turn.
+    pub removed: std::sync::Mutex<Option<Vec<Removed>>>,
+    /// Held while a snapshot is restored.
+    pub restoring: Mutex<()>,
 }
 
 /// What the changes of the store go on from.
@@ -35,8 +39,6 @@ pub(crate) struct Turn {
     seal: Option<StoredSeal>,
     /// Whether a change was not confirmed, or another process was seen to write, so that the stored head counts.
     pub doubtful: bool,
-    /// What was removed since a snapshot last asked, while one is taken.
-    pub removed: Option<Vec<Removed>>,
 }
 
 /// An entry that was removed.
@@ -85,13 +87,15 @@ pub enum UnsealError {
 impl Inner {
     /// A store that is sealed for now.
     pub fn new(store: Store) -> Self {
-        let turn = Turn { head: None, seal: None, doubtful: false, removed: None };
+        let turn = Turn { head: None, seal: None, doubtful: false };
         Self {
             store,
             cache: Cache::new(),
             keys: RwLock::new(None),
             turn: Mutex::new(turn),
             position: AtomicU64::new(0),
+            removed: std::sync::Mutex::default(),
+            restoring: Mutex::default(),
         }
     }
 
@@ -195,11 +199,29 @@ impl Inner {
     pub async fn seal(&self) {
         self.write().take();
         self.cache.clear();
-        // A change that is under way ends first, so that nothing of it is left when the store is unsealed again.
+        // What is under way ends first, so that nothing of it is left when the store is unsealed again. It may have been an
+        // unsealing.
         let mut turn = self.turn().await;
+        self.write().take();
         turn.head = None;
         turn.seal = None;
         self.position.store(0, Ordering::Relaxed);
+    }
+
+    /// Puts another store in the place of this one, and is sealed then.
+    pub async fn replace(&self, statements: Vec<Statement>) -> Result<(), WriteError> {
+        let mut turn = self.turn().await;
+        // Before, so that nobody reads entries of the one store with the keys of the other.
+        let keyring = self.write().take();
+        if let Err(error) = self.store.write(statements).await {
+            *self.write() = keyring;
+            return Err(error);
+        }
+        self.cache.clear();
+        turn.head = None;
+        turn.seal = None;
+        self.position.store(0, Ordering::Relaxed);
+        Ok(())
     }
 
     pub async fn stored_seal(&self) -> Result<Option<StoredSeal>, UnsealError> {

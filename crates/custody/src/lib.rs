@@ -27,9 +27,11 @@ mod layer;
 mod listing;
 mod operators;
 mod path;
+mod process;
 mod record;
 mod schema;
 mod seal;
+mod snapshot;
 mod writer;
 
 pub use barrier::{Barrier, BarrierError, Change, CommitError, Entry, Expect, LARGEST_VALUE, LONGEST_PATH};
@@ -42,7 +44,9 @@ pub use layer::{LONGEST_SECRET, PAGE, RecordError};
 pub use mainstay_storage::{ReadError, WriteError};
 pub use operators::{OperatorError, Proof, Proven, RekeyStatus, Rekeyed, SealStatus};
 pub use path::{Below, InvalidPath, SecretPath};
+pub use process::{ZEROIZE_ON_FREE, ZeroizeOnFree, protect_process};
 pub use seal::{
     AttemptStatus, Fingerprint, InvalidShare, InvalidSplit, MasterKey, MasterKeyError, Nonce, Seal, SealFault,
     SealKind, Share, Split,
 };
+pub use snapshot::{RestoreError, SnapshotError, SnapshotSummary, Target};

@@ -1,7 +1,7 @@
 //! The one task that changes entries: whatever waits is checked, sealed and stored in one transaction.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use mainstay_storage::{ReadError, Statement, WriteError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -118,6 +118,10 @@ async fn try_commit(inner: &Inner, turn: &mut Turn, batch: &[Commit]) -> Result<
         head = catch_up(inner, turn, head, &integrity).await?;
     }
     let current = current(inner, batch).await?;
+    // What was read is newer than what this process knows of: another one has written.
+    if current.values().flatten().any(|imprint| imprint.revision > head.counter) {
+        return Err(Failure::Overtaken(WriteError::ExpectationNotMet { statement: 0, expected: 1, found: 0 }));
+    }
     let commits = batch.iter().map(|commit| commit.changes.as_slice());
     let decision = decide(commits, head.counter, |path| current[path].map(|imprint| imprint.revision));
     let prepared = inner.with_keys(|keyring| prepare(keyring, head, &current, &decision)).ok_or(Failure::Sealed)?;
@@ -126,7 +130,7 @@ async fn try_commit(inner: &Inner, turn: &mut Turn, batch: &[Commit]) -> Result<
     if statements.len() > 1 {
         inner.store.write(statements).await.map_err(|error| not_stored(turn, error))?;
         inner.advance(turn, after);
-        publish(inner, turn, &decision, published);
+        publish(inner, &decision, published);
     }
     Ok(decision.conflicts.into_iter().map(|path| path.map(str::to_owned)).collect())
 }
@@ -179,7 +183,7 @@ fn prepare<'a>(
         let old = current[path];
         if let Some(old) = old {
             head.sum = head.sum.minus(integrity.term(path, &old));
-            head.entries -= 1;
+            head.entries = head.entries.saturating_sub(1);
         }
         let new = decided.value.map(|value| keyring.seal(path, decided.revision, value)).transpose()?.map(Arc::new);
         if let Some(new) = &new {
@@ -204,10 +208,11 @@ fn prepare<'a>(
 }
 
 /// Tells readers, and a snapshot that is being taken, what is durable now.
-fn publish(inner: &Inner, turn: &mut Turn, decision: &Decision<'_>, published: Vec<(&str, Option<Arc<Record>>)>) {
+fn publish(inner: &Inner, decision: &Decision<'_>, published: Vec<(&str, Option<Arc<Record>>)>) {
+    let mut watched = inner.removed.lock().unwrap_or_else(PoisonError::into_inner);
     for (path, record) in published {
         if record.is_none()
-            && let Some(removed) = &mut turn.removed
+            && let Some(removed) = &mut *watched
             && removed.len() <= REMOVALS_REMEMBERED
         {
             removed.push(Removed { path: path.to_owned(), revision: decision.changes[path].revision });

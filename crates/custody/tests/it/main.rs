@@ -2,19 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail as the test itself does")]
 
+mod barrier;
+mod crash;
 mod full_disk;
 mod keyring;
 mod master_key;
+mod operators;
 mod postgres;
 mod records;
 mod samples;
+mod snapshots;
 mod tampering;
 
 use std::path::Path;
 
-use mainstay_custody::{Custody, MasterKey, SecretPath};
+use mainstay_custody::{Barrier, Change, Custody, Expect, MasterKey, SecretPath};
 use mainstay_storage::Location;
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 /// A master key that tests can have twice.
 fn key(seed: u8) -> MasterKey {
@@ -39,4 +44,16 @@ async fn put(custody: &Custody, at: &str, secret: &str) {
 
 async fn get(custody: &Custody, at: &str) -> Option<String> {
     custody.get(&path(at)).await.unwrap().map(|secret| secret.expose_secret().to_owned())
+}
+
+fn entry(at: &str, value: &[u8]) -> Change {
+    Change { path: at.to_owned(), expect: Expect::Anything, value: Some(Zeroizing::new(value.to_vec())) }
+}
+
+async fn put_entry(barrier: &Barrier, at: &str, value: &[u8]) {
+    barrier.commit(vec![entry(at, value)]).await.unwrap();
+}
+
+async fn delete_entry(barrier: &Barrier, at: &str) {
+    barrier.commit(vec![Change { value: None, ..entry(at, b"") }]).await.unwrap();
 }
