@@ -12,6 +12,10 @@ use utoipa_axum::routes;
 
 use crate::api::{Api, ApiState};
 
+/// What sealed custody keeps from being done.
+const SEALED: &str = "secret custody is sealed or not initialised: no password can be made or read until operators unseal it \
+                      (mainstay custody status)";
+
 /// Something that the layer can not do its work without.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Dependency {
@@ -64,6 +68,10 @@ async fn readyz(State(api): ApiState) -> (StatusCode, Json<Readiness>) {
 pub(crate) async fn dependencies(api: &Api) -> Vec<Dependency> {
     let stores = api.control.health().await.into_iter();
     let stores = stores.map(|(name, detail)| Dependency { name: name.to_owned(), ready: detail.is_none(), detail });
+    let secrets = api.secrets.iter().map(|secrets| {
+        let detail = secrets.is_sealed().then(|| SEALED.to_owned());
+        Dependency { name: "secrets".to_owned(), ready: detail.is_none(), detail }
+    });
     let view = api.control.view();
     let shared = view.clusters().filter(|cluster| cluster.plan == Plan::Shared).map(|cluster| {
         // The journal says what it has come to, the trouble how it is at this moment.
@@ -74,5 +82,5 @@ pub(crate) async fn dependencies(api: &Api) -> Vec<Dependency> {
         let detail = (!ready).then(reason);
         Dependency { name: cluster.name.to_string(), ready, detail }
     });
-    stores.chain(shared).collect()
+    stores.chain(secrets).chain(shared).collect()
 }

@@ -72,6 +72,8 @@ codes! {
     OperationNotFound = NOT_FOUND, "operation_not_found", "There is no such operation";
     RouteNotFound = NOT_FOUND, "route_not_found", "There is no such path";
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method";
+    CustodyNotEmpty = CONFLICT, "custody_not_empty", "There are secrets already";
+    SnapshotRefused = UNPROCESSABLE_ENTITY, "snapshot_refused", "This is no snapshot that can be restored";
     CredentialGone = CONFLICT, "credential_gone", "The binding has no working credential";
     StorageFull = INSUFFICIENT_STORAGE, "storage_full", "The disk is full";
     StorageUnavailable = SERVICE_UNAVAILABLE, "storage_unavailable", "The journal does not answer";

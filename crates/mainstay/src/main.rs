@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mainstay::local::{Doctor, Down, Journal, Server, Up};
 use mainstay_cli::{Global, Verb};
+use mainstay_custody::{ZEROIZE_ON_FREE, ZeroizeOnFree};
+
+/// Secrets pass through request bodies, answers and their copies: what is freed is overwritten, whatever it held.
+#[global_allocator]
+static ALLOCATOR: ZeroizeOnFree = ZEROIZE_ON_FREE;
 
 /// Databases and other stateful services, as standard connections to real engines
 #[derive(Parser)]

@@ -24,6 +24,7 @@ mod token;
 mod wrapping;
 
 pub use audit::AuditFile;
+pub use mainstay_custody::{RestoreError, SnapshotError, SnapshotSummary, Target};
 pub use call::{Body, Call, Method, Reply};
 pub use directory::{LayerToken, TokenDirectory};
 pub use mainstay_secrets_engine::parse_duration;

@@ -6,12 +6,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use mainstay_custody::Custody;
+use mainstay_custody::{Custody, RestoreError, SnapshotError, SnapshotSummary, Target};
 use mainstay_policy::Acl;
 use mainstay_secrets_engine::{Caller, Kind, Operation, Refusal, Request};
 use mainstay_types::{Role, TenantName, TenantScope, Timestamp, TokenId};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
@@ -21,7 +22,7 @@ use crate::call::{Body, Call, Method, Reply};
 use crate::directory::TokenDirectory;
 use crate::envelope::{self, Context};
 use crate::kinds::Kinds;
-use crate::mount::{Mounted, Namespace, Target};
+use crate::mount::{Mounted, Namespace, Served};
 use crate::open::Open;
 use crate::outcome::{Outcome, OutcomeLease};
 use crate::token::{self, Bearer, TokenEntry, TokenKind};
@@ -158,6 +159,25 @@ impl Secrets {
         std::mem::replace(&mut *self.inner.pad.lock().unwrap_or_else(PoisonError::into_inner), pad)
     }
 
+    /// Whether nothing can be read.
+    pub fn is_sealed(&self) -> bool {
+        self.inner.custody.is_sealed()
+    }
+
+    /// Writes all of custody, sealed as it is.
+    pub async fn snapshot<W: AsyncWrite + Unpin>(&self, writer: &mut W) -> Result<SnapshotSummary, SnapshotError> {
+        self.inner.custody.snapshot(writer).await
+    }
+
+    /// Puts a snapshot in the place of what there is. Custody is sealed then, and knows nothing of what it was.
+    pub async fn restore<R: AsyncRead + Unpin>(&self, reader: &mut R, target: Target) -> Result<(), RestoreError> {
+        let restored = self.inner.custody.restore(reader, target).await;
+        if let Err(refusal) = self.follow_seal().await {
+            tracing::warn!(error = &refusal as &dyn std::error::Error, "custody could not be opened after a restore");
+        }
+        restored
+    }
+
     /// Seals custody: nothing is readable from here on.
     pub async fn seal(&self) -> Result<(), Refusal> {
         self.inner.custody.seal().await;
@@ -229,7 +249,7 @@ impl Secrets {
             return self.refuse(hasher, &subject, refusal);
         };
         let mounted = match &target {
-            Target::Backend(mounted) => Some(mounted.clone()),
+            Served::Backend(mounted) => Some(mounted.clone()),
             _ => None,
         };
         subject.mounted = mounted.as_deref();
@@ -252,10 +272,10 @@ impl Secrets {
             let policies = namespace.acl(&bearer.entry.policies).await?;
             let decision = decide(&policies, call, &subject);
             let needs_sudo = match &target {
-                Target::System => system::needs_sudo(rest),
-                Target::Token => token::SUDO.contains(&rest),
-                Target::Backend(mounted) => mounted.backend.globs().sudo.iter().any(|pattern| fits(pattern, rest)),
-                Target::Cubbyhole => false,
+                Served::System => system::needs_sudo(rest),
+                Served::Token => token::SUDO.contains(&rest),
+                Served::Backend(mounted) => mounted.backend.globs().sudo.iter().any(|pattern| fits(pattern, rest)),
+                Served::Cubbyhole => false,
             };
             sudo = decision.sudo;
             if !decision.allowed || (needs_sudo && !decision.sudo) {
@@ -265,7 +285,7 @@ impl Secrets {
         }
         self.audit(envelope::request_line(hasher, &subject.context(), None))?;
         let outcome = match (target, bearer, &acl) {
-            (Target::Backend(mounted), ..) => {
+            (Served::Backend(mounted), ..) => {
                 let request = request.as_ref().ok_or_else(|| no_handler(&call.path))?;
                 dispatch(open, &namespace, &mounted, request, bearer, call, now).await
             }
@@ -283,8 +303,8 @@ impl Secrets {
                     now,
                 };
                 match target {
-                    Target::System => system::handle(self, &asked).await,
-                    Target::Token => token::handle(&asked).await,
+                    Served::System => system::handle(self, &asked).await,
+                    Served::Token => token::handle(&asked).await,
                     _ => cubbyhole::handle(&asked).await.map(Outcome::answer),
                 }
             }

@@ -2,6 +2,7 @@
 
 mod bindings;
 mod clusters;
+mod custody;
 mod events;
 mod instances;
 mod offerings;
@@ -31,6 +32,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .merge(operations::routes())
         .merge(events::routes())
         .merge(tokens::routes())
+        .merge(custody::routes())
         .merge(status::routes())
 }
 

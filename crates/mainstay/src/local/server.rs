@@ -31,6 +31,9 @@ pub(super) fn serve(config: Config, engines: Engines, ready: impl FnOnce()) -> E
         Ok(tracing) => tracing,
         Err(error) => return failed(&error),
     };
+    for refused in mainstay_custody::protect_process() {
+        tracing::warn!("secrets in memory are less protected than they could be: {refused}");
+    }
     let code = runtime().block_on(async {
         let stop = match stop_signal() {
             Ok(stop) => stop,

@@ -6,5 +6,4 @@ mod keeper;
 mod paths;
 
 pub(crate) use agenda::{Agenda, Due};
-pub(crate) use entry::{LeaseEntry, LeaseKey};
 pub(crate) use paths::{SUDO, handle};

@@ -3,5 +3,5 @@
 mod namespace;
 mod record;
 
-pub(crate) use namespace::{Mounted, Namespace, Namespaces, Target, no_mount};
+pub(crate) use namespace::{Mounted, Namespace, Namespaces, Served, no_mount};
 pub(crate) use record::{DEFAULT_LEASE_SECONDS, MountRecord, check_path};

@@ -42,7 +42,7 @@ pub(crate) struct Mounted {
 }
 
 /// Who serves a path.
-pub(crate) enum Target {
+pub(crate) enum Served {
     System,
     Token,
     Cubbyhole,
@@ -79,16 +79,16 @@ impl Namespace {
     }
 
     /// Who serves a path, and the path below it.
-    pub(crate) fn route<'a>(&self, path: &'a str) -> Option<(Target, &'a str)> {
+    pub(crate) fn route<'a>(&self, path: &'a str) -> Option<(Served, &'a str)> {
         for (prefix, target) in
-            [("sys/", Target::System), ("auth/token/", Target::Token), ("cubbyhole/", Target::Cubbyhole)]
+            [("sys/", Served::System), ("auth/token/", Served::Token), ("cubbyhole/", Served::Cubbyhole)]
         {
             if let Some(rest) = path.strip_prefix(prefix) {
                 return Some((target, rest));
             }
         }
         let (mounted, rest) = self.mount_of(path)?;
-        Some((Target::Backend(mounted), rest))
+        Some((Served::Backend(mounted), rest))
     }
 
     /// The mount that a path is in, and the path below it.
