@@ -2,7 +2,10 @@
 
 use mainstay_types::{BindingId, ConsumerName, InstanceName, TenantName};
 
-use super::{Context, DEFAULT_LEASE_SECONDS, Decision, MAX_LEASE_SECONDS, Rejection, Request};
+use super::{
+    Context, DEFAULT_LEASE_SECONDS, Decision, MAX_LEASE_SECONDS, MAX_STATEMENTS, MAX_STATEMENTS_BYTES, Rejection,
+    Request,
+};
 use crate::event::{BindingRequested, OperationKind, Subject, SubjectKind};
 use crate::view::{InstanceState, View};
 
@@ -17,6 +20,9 @@ pub struct CreateBinding {
     pub lease_seconds: Option<u64>,
     /// The binding's id, freshly drawn.
     pub id: BindingId,
+    /// What its credentials are allowed, as SQL with `{{name}}` for the user's name; all that the instance's owner is
+    /// where nothing is said. It is in the journal for ever, and holds no secret.
+    pub statements: Option<Vec<String>>,
 }
 
 impl CreateBinding {
@@ -25,6 +31,7 @@ impl CreateBinding {
             return Ok(decision);
         }
         let lease_seconds = lease(self.lease_seconds)?;
+        self.check_statements()?;
         let instance = view
             .instance(&self.tenant, &self.instance)
             .ok_or_else(|| Rejection::InstanceNotFound { name: self.instance.clone() })?;
@@ -48,9 +55,20 @@ impl CreateBinding {
             consumer: self.consumer.clone(),
             lease_seconds,
             expires_at: context.now.plus_seconds(lease_seconds),
+            statements: self.statements.clone(),
         };
         let events = vec![context.event(Some(self.tenant.clone()), subject.clone(), requested)];
         Ok(self.request.begin(context, &self.tenant, OperationKind::CreateBinding, subject, events))
+    }
+
+    /// Whether the statements fit into an event. What they say is for the engine to judge.
+    fn check_statements(&self) -> Result<(), Rejection> {
+        let Some(statements) = &self.statements else { return Ok(()) };
+        let bytes = statements.iter().map(String::len).sum();
+        if bytes > MAX_STATEMENTS_BYTES || statements.len() > MAX_STATEMENTS {
+            return Err(Rejection::StatementsTooLong { count: statements.len(), bytes });
+        }
+        Ok(())
     }
 }
 

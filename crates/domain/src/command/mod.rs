@@ -8,6 +8,7 @@ mod delete_instance;
 mod outcome;
 mod rejection;
 mod renew_binding;
+mod replace_password;
 mod revoke_token;
 mod rotate_binding;
 
@@ -34,6 +35,7 @@ pub use outcome::{
 };
 pub use rejection::Rejection;
 pub use renew_binding::RenewBinding;
+pub use replace_password::ReplacePassword;
 pub use revoke_token::RevokeToken;
 pub use rotate_binding::RotateBinding;
 
@@ -44,6 +46,12 @@ pub const MAX_LEASE_SECONDS: u64 = 366 * 24 * 3600;
 /// How long an old credential works beside the new one where the caller does not say: an hour, time enough for a
 /// consumer's processes to be restarted one after the other.
 pub const DEFAULT_OVERLAP_SECONDS: u64 = 3600;
+
+/// The most statements that a binding may have: a grant for each of a few hundred tables is written as one statement.
+pub const MAX_STATEMENTS: usize = 100;
+/// The most bytes that a binding's statements may have together. They are in an event, and in the view as long as the
+/// binding lives.
+pub const MAX_STATEMENTS_BYTES: usize = 16 << 10;
 
 /// Every code that an operation can fail with; each has its paragraph in `docs/errors.md`.
 pub const FAILURE_CODES: &[&str] = &[
@@ -105,6 +113,7 @@ commands! {
     DeleteInstance,
     CreateBinding,
     RotateBinding,
+    ReplacePassword,
     RenewBinding,
     DeleteBinding,
     CreateToken,

@@ -35,6 +35,8 @@ pub enum Rejection {
     InvalidLease { seconds: u64 },
     #[error("an overlap of {seconds} seconds is not possible")]
     InvalidOverlap { seconds: u64 },
+    #[error("{count} statements of together {bytes} bytes are too many")]
+    StatementsTooLong { count: usize, bytes: usize },
     #[error("idempotency key {key:?} was used for another request")]
     IdempotencyKeyReused { key: String },
     #[error("no token has the id {id}")]
@@ -78,6 +80,7 @@ codes! {
     BindingNotReady = "binding_not_ready",
     InvalidLease = "lease_invalid",
     InvalidOverlap = "overlap_invalid",
+    StatementsTooLong = "statements_too_long",
     IdempotencyKeyReused = "idempotency_key_reused",
     TokenNotFound = "token_not_found",
     TenantForbidden = "tenant_forbidden",
@@ -97,6 +100,7 @@ impl Rejection {
             }
             Self::InvalidLease { .. } => Some("ttl".to_owned()),
             Self::InvalidOverlap { .. } => Some("overlap".to_owned()),
+            Self::StatementsTooLong { .. } => Some("statements".to_owned()),
             Self::TenantForbidden { .. } => Some("tenant".to_owned()),
             _ => None,
         }
@@ -129,6 +133,11 @@ impl Rejection {
             Self::BindingNotReady { .. } => "wait until it is ready, or make another binding".to_owned(),
             Self::InvalidLease { .. } => format!("use 1 to {} seconds", super::MAX_LEASE_SECONDS),
             Self::InvalidOverlap { .. } => format!("use 0 to {} seconds", super::MAX_LEASE_SECONDS),
+            Self::StatementsTooLong { .. } => format!(
+                "use at most {} statements of together {} bytes; a role of the database can hold the grants",
+                super::MAX_STATEMENTS,
+                super::MAX_STATEMENTS_BYTES
+            ),
             Self::IdempotencyKeyReused { .. } => "use a new key for each new request".to_owned(),
             Self::TokenNotFound { .. } => "see which there are with: mainstay token list".to_owned(),
             Self::TenantForbidden { .. } => "use a token whose tenant is *".to_owned(),

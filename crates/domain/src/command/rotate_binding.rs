@@ -1,11 +1,13 @@
 //! A binding is to get a new credential while the old one still works.
 
+use std::sync::Arc;
+
 use mainstay_types::{BindingId, TenantName};
 
 use super::delete_binding::own_binding;
 use super::{Context, DEFAULT_OVERLAP_SECONDS, Decision, MAX_LEASE_SECONDS, Rejection, Request};
 use crate::event::{BindingRotationRequested, OperationKind, Subject, SubjectKind};
-use crate::view::{BindingState, InstanceState, View};
+use crate::view::{Binding, BindingState, InstanceState, View};
 
 /// Gives a binding a new credential; the present one works on until the overlap ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,28 +28,39 @@ impl RotateBinding {
             seconds @ 0..=MAX_LEASE_SECONDS => seconds,
             seconds => return Err(Rejection::InvalidOverlap { seconds }),
         };
-        let binding = own_binding(view, &self.tenant, &self.id)?;
-        let being_made = binding.credentials.last().is_some_and(|credential| credential.applied.is_none());
-        let state = match binding.state {
-            BindingState::Ready if being_made => "being rotated already",
-            BindingState::Ready => "",
-            BindingState::Requested => "not ready yet",
-            BindingState::Failed => "failed",
-            BindingState::Revoking => "being revoked",
-        };
-        if !state.is_empty() {
-            return Err(Rejection::BindingNotReady { id: self.id.clone(), state });
-        }
-        // Nothing is made on an instance that has failed, and whoever asked would wait for ever.
-        if let Some(instance) = view.instance_by_id(&binding.instance_id)
-            && instance.state == InstanceState::Failed
-        {
-            let (name, reason) = (instance.name.clone(), instance.reason.clone().unwrap_or_default());
-            return Err(Rejection::InstanceFailed { name, reason });
-        }
+        let binding = rotatable(view, &self.tenant, &self.id)?;
         let subject = Subject::new(SubjectKind::Binding, &self.id);
-        let requested = BindingRotationRequested { generation: binding.newest_generation() + 1, overlap_seconds };
+        let requested =
+            BindingRotationRequested { generation: binding.newest_generation() + 1, overlap_seconds, login: None };
         let events = vec![context.event(Some(self.tenant.clone()), subject.clone(), requested)];
         Ok(self.request.begin(context, &self.tenant, OperationKind::RotateBinding, subject, events))
     }
+}
+
+/// A tenant's own binding that can be given another credential now.
+pub(super) fn rotatable<'a>(
+    view: &'a View,
+    tenant: &TenantName,
+    id: &BindingId,
+) -> Result<&'a Arc<Binding>, Rejection> {
+    let binding = own_binding(view, tenant, id)?;
+    let being_made = binding.credentials.last().is_some_and(|credential| credential.applied.is_none());
+    let state = match binding.state {
+        BindingState::Ready if being_made => "being rotated already",
+        BindingState::Ready => "",
+        BindingState::Requested => "not ready yet",
+        BindingState::Failed => "failed",
+        BindingState::Revoking => "being revoked",
+    };
+    if !state.is_empty() {
+        return Err(Rejection::BindingNotReady { id: id.clone(), state });
+    }
+    // Nothing is made on an instance that has failed, and whoever asked would wait for ever.
+    if let Some(instance) = view.instance_by_id(&binding.instance_id)
+        && instance.state == InstanceState::Failed
+    {
+        let (name, reason) = (instance.name.clone(), instance.reason.clone().unwrap_or_default());
+        return Err(Rejection::InstanceFailed { name, reason });
+    }
+    Ok(binding)
 }

@@ -17,6 +17,10 @@ pub struct BindingRequested {
     pub lease_seconds: u64,
     #[n(4)]
     pub expires_at: Timestamp,
+    /// What its credentials are allowed, as SQL; all that the instance's owner is where there is none.
+    #[n(5)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statements: Option<Vec<String>>,
 }
 
 /// The first credential works.
@@ -66,6 +70,10 @@ pub struct BindingRotationRequested {
     /// How long the present credential goes on working beside the new one.
     #[n(1)]
     pub overlap_seconds: u64,
+    /// The generation whose user name it keeps, so that only the password is new; a name of its own where there is none.
+    #[n(2)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<Generation>,
 }
 
 /// The new credential works; the ones before it are retired at a moment.

@@ -27,6 +27,13 @@ pub(super) fn plan(
         BindingState::Requested | BindingState::Ready => {
             plan.due(binding.expires_at);
             for credential in &binding.credentials {
+                if let Some(successor) = binding.successor(credential) {
+                    // Its user name is the successor's. Once that one works, nothing is left of this one but its record.
+                    if successor.applied.is_some() && serving {
+                        plan.steps.push(unbind(binding, credential));
+                    }
+                    continue;
+                }
                 match credential.retire_at {
                     Some(at) if at <= now => {
                         if serving {

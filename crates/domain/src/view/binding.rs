@@ -31,6 +31,9 @@ pub struct Binding {
     /// The oldest first. A binding that lives has one, and more while a rotation overlaps.
     #[n(10)]
     pub credentials: Vec<Credential>,
+    /// What its credentials are allowed, as SQL; all that the instance's owner is where there is none.
+    #[n(11)]
+    pub statements: Option<Vec<String>>,
 }
 
 /// How far the layer has come with a binding.
@@ -63,6 +66,9 @@ pub struct Credential {
     /// How long the ones before it go on working once it was made.
     #[n(3)]
     pub overlap_seconds: u64,
+    /// The generation whose user name it has, where that is an earlier one's: then only its password is its own.
+    #[n(4)]
+    pub login: Option<Generation>,
 }
 
 impl Binding {
@@ -81,6 +87,16 @@ impl Binding {
         self.credentials.last().map_or(0, |credential| credential.generation)
     }
 
+    /// The newest of the credentials that took over a credential's user name, where one did.
+    ///
+    /// The engine knows one password for a name. So the older credential is no longer made, repaired or removed there:
+    /// what the engine has under that name is the newer one's.
+    pub fn successor(&self, credential: &Credential) -> Option<&Credential> {
+        let newer =
+            |other: &&Credential| other.generation > credential.generation && other.login() == credential.login();
+        self.credentials.iter().rev().find(newer)
+    }
+
     /// Whether it still gives, or will give, access.
     pub fn is_live(&self) -> bool {
         matches!(self.state, BindingState::Requested | BindingState::Ready)
@@ -92,6 +108,13 @@ impl Binding {
         let end = credential.retire_at.map_or(self.expires_at, |retire_at| retire_at.min(self.expires_at));
         let whole = end.whole_seconds();
         if whole == end { whole } else { whole.plus_seconds(1) }
+    }
+}
+
+impl Credential {
+    /// The generation that its user name tells.
+    pub fn login(&self) -> Generation {
+        self.login.unwrap_or(self.generation)
     }
 }
 

@@ -105,6 +105,7 @@ impl View {
                     applied: None,
                     retire_at: None,
                     overlap_seconds: body.overlap_seconds,
+                    login: body.login,
                 });
                 Some(())
             })?,
@@ -279,7 +280,14 @@ fn requested_binding(event: &Event, body: BindingRequested) -> Option<Binding> {
         lease_seconds: body.lease_seconds,
         expires_at: body.expires_at,
         created_at: event.time,
-        credentials: vec![Credential { generation: 1, applied: None, retire_at: None, overlap_seconds: 0 }],
+        credentials: vec![Credential {
+            generation: 1,
+            applied: None,
+            retire_at: None,
+            overlap_seconds: 0,
+            login: None,
+        }],
+        statements: body.statements,
     })
 }
 
@@ -288,8 +296,14 @@ fn credential(binding: &mut Binding, generation: u32) -> Option<&mut Credential>
 }
 
 fn rotated(binding: &mut Binding, body: &BindingRotated) -> Option<()> {
-    credential(binding, body.generation)?.applied = Some(body.valid_until);
-    for previous in binding.credentials.iter_mut().filter(|credential| credential.generation < body.generation) {
+    let rotated = credential(binding, body.generation)?;
+    rotated.applied = Some(body.valid_until);
+    // A new password under an old name ends what had that name. Other names overlap as they did.
+    let ends = rotated.login;
+    let ended = |credential: &&mut Credential| {
+        credential.generation < body.generation && ends.is_none_or(|login| credential.login() == login)
+    };
+    for previous in binding.credentials.iter_mut().filter(ended) {
         let earlier = previous.retire_at.map_or(body.retire_previous_at, |at| at.min(body.retire_previous_at));
         previous.retire_at = Some(earlier);
     }

@@ -1,11 +1,13 @@
 //! What is refused, with which words, and what follows from what is not.
 
 use mainstay_domain::command::{
-    ClusterFailure, CreateToken, DEFAULT_LEASE_SECONDS, RenewBinding, RevokeToken, StartOutcome,
+    ClusterFailure, CreateToken, DEFAULT_LEASE_SECONDS, MAX_STATEMENTS, MAX_STATEMENTS_BYTES, RenewBinding,
+    RevokeToken, StartOutcome,
 };
-use mainstay_domain::command::{ClusterStart, CredentialApplied, InstanceProvisioned};
+use mainstay_domain::command::{ClusterStart, CredentialApplied, CredentialRemoved, InstanceProvisioned};
+use mainstay_domain::plan::{Step, plan};
 use mainstay_domain::view::{InstanceState, OperationState, StepState};
-use mainstay_types::{BindingId, Digest, Plan, Role, TenantScope, TokenId};
+use mainstay_types::{BindingId, Digest, Health, Observation, Plan, Role, TenantScope, TokenId};
 
 use crate::harness::{Layer, tenant};
 
@@ -262,4 +264,62 @@ fn nobody_gives_away_more_than_they_have() {
     let by: TenantScope = "a".parse().unwrap();
     let revoke = RevokeToken { by, id: of_b, cause: String::new() };
     assert_eq!(layer.submit(revoke).unwrap_err().code(), "token_not_found");
+}
+
+#[test]
+fn a_new_password_keeps_the_name_and_takes_the_place_of_the_old_one() {
+    let mut layer = with_shop();
+    let id = bound(&mut layer);
+    let replace = layer.replace(&id);
+    layer.submit(replace).unwrap();
+    let cluster = layer.view.cluster(&"postgresql-shared".parse().unwrap()).unwrap().name.clone();
+    let serving = Observation::without_service(Health::Serving);
+    let steps = |layer: &Layer| plan(&layer.view, &cluster, Some(&serving), layer.now).steps;
+    let generations = |steps: Vec<Step>| -> Vec<_> {
+        let of_step = |step| match step {
+            Step::Bind { generation, .. } => ("bind", generation),
+            Step::Unbind { generation, .. } => ("unbind", generation),
+            step => panic!("{step:?}"),
+        };
+        steps.into_iter().map(of_step).collect()
+    };
+    let binding = layer.view.binding(&id).unwrap();
+    assert_eq!(binding.current().unwrap().generation, 1, "the old one is current until the new one works");
+    assert_eq!(binding.credential(2).unwrap().login(), 1);
+    assert_eq!(generations(steps(&layer)), [("bind", 2)]);
+
+    let valid_until = binding.valid_until(binding.credential(2).unwrap());
+    layer.submit(CredentialApplied { binding: id.clone(), generation: 2, valid_until, repaired: None }).unwrap();
+    assert_eq!(layer.view.binding(&id).unwrap().current().unwrap().generation, 2);
+    assert_eq!(generations(steps(&layer)), [("unbind", 1)], "of the old one the password is left");
+    layer.submit(CredentialRemoved { binding: id.clone(), generation: 1 }).unwrap();
+    assert_eq!(generations(steps(&layer)), []);
+
+    // A rotation makes the next name; a new password under that one leaves the overlap as it is.
+    let rotate = layer.rotate(&id);
+    layer.submit(rotate).unwrap();
+    layer.submit(CredentialApplied { binding: id.clone(), generation: 3, valid_until, repaired: None }).unwrap();
+    let retire_at = layer.view.binding(&id).unwrap().credential(2).unwrap().retire_at;
+    layer.now = layer.now.plus_seconds(1);
+    let replace = layer.replace(&id);
+    layer.submit(replace).unwrap();
+    layer.submit(CredentialApplied { binding: id.clone(), generation: 4, valid_until, repaired: None }).unwrap();
+    let binding = layer.view.binding(&id).unwrap();
+    assert_eq!((binding.credential(4).unwrap().login(), binding.credential(2).unwrap().retire_at), (3, retire_at));
+}
+
+#[test]
+fn statements_are_bounded_and_stay_with_the_binding() {
+    let mut layer = with_shop();
+    let mut bind = layer.bind("shop");
+    for (statements, fits) in [
+        (vec!["x".repeat(MAX_STATEMENTS_BYTES + 1)], false),
+        (vec![String::new(); MAX_STATEMENTS + 1], false),
+        (vec!["GRANT SELECT ON t TO \"{{name}}\"".to_owned()], true),
+    ] {
+        bind.statements = Some(statements);
+        let code = layer.submit(bind.clone()).map(drop).map_err(|rejection| rejection.code());
+        assert_eq!(code, if fits { Ok(()) } else { Err("statements_too_long") });
+    }
+    assert_eq!(layer.view.binding(&bind.id).unwrap().statements, bind.statements);
 }

@@ -38,3 +38,27 @@ fn an_unknown_type_is_named() {
     let error = Body::decode("v9.moon.landed", &[]).unwrap_err();
     assert!(error.to_string().contains("v9.moon.landed"), "{error}");
 }
+
+/// Payloads as versions wrote them that knew no statements and no user names that stay.
+#[test]
+fn older_payloads_are_read_as_they_were_written() {
+    let of_version_1 = [
+        (
+            "v1.binding.requested",
+            "85746170702d396533373739623937663461376331356e692d6e307a6d6d7a3571737664776473686f701a000151801b00071afd498d0000",
+        ),
+        ("v1.binding.rotation-requested", "8202183c"),
+    ];
+    for (kind, hex) in of_version_1 {
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let payload: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        let body = Body::decode(kind, &payload).unwrap_or_else(|error| panic!("{kind}: {error:?}"));
+        match &body {
+            Body::BindingRequested(body) => assert_eq!((body.lease_seconds, &body.statements), (86_400, &None)),
+            Body::BindingRotationRequested(body) => assert_eq!((body.overlap_seconds, body.login), (60, None)),
+            body => panic!("{body:?}"),
+        }
+        assert_eq!(body.encode(), payload, "and written as they were");
+        assert!(!body.to_json().unwrap().to_string().contains("null"));
+    }
+}

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mainstay_domain::command::{
-    Command, Context, CreateBinding, CreateInstance, Decision, DeleteBinding, DeleteInstance, Rejection, Request,
-    RotateBinding,
+    Command, Context, CreateBinding, CreateInstance, Decision, DeleteBinding, DeleteInstance, Rejection,
+    ReplacePassword, Request, RotateBinding,
 };
 use mainstay_domain::event::{Actor, Event, Idempotency};
 use mainstay_domain::view::View;
@@ -89,7 +89,12 @@ impl Layer {
             consumer: "web".parse().unwrap(),
             lease_seconds: None,
             id: BindingId::from_random(self.draw()),
+            statements: None,
         }
+    }
+
+    pub fn replace(&mut self, id: &BindingId) -> ReplacePassword {
+        ReplacePassword { request: self.request(None), tenant: tenant(), id: id.clone() }
     }
 
     pub fn rotate(&mut self, id: &BindingId) -> RotateBinding {

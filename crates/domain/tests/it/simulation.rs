@@ -24,7 +24,8 @@ use crate::harness::Layer;
 struct World {
     serving: BTreeSet<ClusterName>,
     databases: BTreeSet<InstanceId>,
-    credentials: BTreeMap<(BindingId, Generation), Timestamp>,
+    /// By binding and the generation that the user name tells: whose password it has, and until when.
+    credentials: BTreeMap<(BindingId, Generation), (Generation, Timestamp)>,
     drifted: BTreeSet<ClusterName>,
 }
 
@@ -44,6 +45,9 @@ enum Happening {
         lease: u64,
     },
     Rotate {
+        which: usize,
+    },
+    Replace {
         which: usize,
     },
     Unbind {
@@ -70,12 +74,13 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::{Bind, ChangeSetting, Create, Delete, DropRole, KillEngine, Rotate, Unbind, Wait, Work};
+    use Happening::{Bind, ChangeSetting, Create, Delete, DropRole, KillEngine, Replace, Rotate, Unbind, Wait, Work};
     proptest::prop_oneof![
         4 => (0..6u8, any::<bool>()).prop_map(|(name, dedicated)| Create { name, dedicated }),
         2 => (0..6u8, any::<bool>()).prop_map(|(name, force)| Delete { name, force }),
         6 => (0..6u8, 1..100_000u64).prop_map(|(name, lease)| Bind { name, lease }),
         3 => any::<usize>().prop_map(|which| Rotate { which }),
+        3 => any::<usize>().prop_map(|which| Replace { which }),
         2 => any::<usize>().prop_map(|which| Unbind { which }),
         1 => any::<usize>().prop_map(|which| KillEngine { which }),
         1 => any::<usize>().prop_map(|which| DropRole { which }),
@@ -141,6 +146,12 @@ fn happen(layer: &mut Layer, world: &mut World, happening: Happening) {
             if let Some(id) = nth(which, layer) {
                 let rotate = layer.rotate(&id);
                 let _ = layer.submit(rotate);
+            }
+        }
+        Happening::Replace { which } => {
+            if let Some(id) = nth(which, layer) {
+                let replace = layer.replace(&id);
+                let _ = layer.submit(replace);
             }
         }
         Happening::Unbind { which } => {
@@ -238,15 +249,22 @@ fn carry_out(layer: &mut Layer, world: &mut World, cluster: &ClusterName, step: 
         }
         Step::Bind { binding, generation, repaired, .. } => {
             let of = layer.view.binding(&binding).unwrap();
-            let valid_until = of.valid_until(of.credential(generation).unwrap());
-            world.credentials.insert((binding.clone(), generation), valid_until);
+            let credential = of.credential(generation).unwrap();
+            let valid_until = of.valid_until(credential);
+            world.credentials.insert((binding.clone(), credential.login()), (generation, valid_until));
             if report {
                 layer.submit(CredentialApplied { binding, generation, valid_until, repaired }).unwrap();
             }
         }
         Step::Unbind { binding, generation, .. } => {
-            world.credentials.remove(&(binding.clone(), generation));
-            tell(CredentialRemoved { binding, generation }.into());
+            let of = layer.view.binding(&binding).unwrap();
+            let credential = of.credential(generation).unwrap();
+            if of.successor(credential).is_none() {
+                world.credentials.remove(&(binding.clone(), credential.login()));
+            }
+            if report {
+                layer.submit(CredentialRemoved { binding, generation }).unwrap();
+            }
         }
         Step::Report(command) => tell(command),
     }
@@ -264,7 +282,8 @@ impl World {
             for binding in view.bindings_of(instance) {
                 for credential in binding.credentials.iter().filter(|credential| credential.applied.is_some()) {
                     let key = (binding.id.clone(), credential.generation);
-                    let presence = presence(self.credentials.contains_key(&key));
+                    let there = self.credentials.contains_key(&(binding.id.clone(), credential.login()));
+                    let presence = presence(there);
                     observation.credentials.insert(key, CredentialObservation { presence, sessions: 0 });
                 }
             }
@@ -282,14 +301,15 @@ fn check_rest(view: &View, world: &World) {
     let databases: BTreeSet<_> = view.instances().map(|instance| instance.id.clone()).collect();
     assert_eq!(databases, world.databases);
     assert!(view.instances().all(|instance| instance.state == InstanceState::Ready));
-    let credentials: BTreeMap<_, _> =
-        view.bindings()
-            .flat_map(|binding| {
-                binding.credentials.iter().map(move |credential| {
-                    ((binding.id.clone(), credential.generation), binding.valid_until(credential))
-                })
+    let credentials: BTreeMap<_, _> = view
+        .bindings()
+        .flat_map(|binding| {
+            binding.credentials.iter().map(move |credential| {
+                let name = (binding.id.clone(), credential.login());
+                (name, (credential.generation, binding.valid_until(credential)))
             })
-            .collect();
+        })
+        .collect();
     assert_eq!(credentials, world.credentials);
     assert!(world.drifted.is_empty());
 }

@@ -52,6 +52,7 @@ pub fn life(number: u64) -> Vec<NewEvent> {
         consumer: "shop".parse().unwrap(),
         lease_seconds: 86_400,
         expires_at: until,
+        statements: None,
     };
     let created =
         BindingCreated { instance: name.clone(), consumer: "shop".parse().unwrap(), generation: 1, valid_until: until };
