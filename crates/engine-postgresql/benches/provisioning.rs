@@ -75,8 +75,10 @@ fn claimed(number: u64) -> (InstanceSpec, CredentialSpec) {
     let credential = CredentialSpec {
         binding: BindingId::from_random(number),
         generation: 1,
+        login: 1,
         instance: instance.id.clone(),
         valid_until: Timestamp::now().plus_seconds(3_600).whole_seconds(),
+        statements: None,
     };
     (instance, credential)
 }

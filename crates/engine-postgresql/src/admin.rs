@@ -61,7 +61,12 @@ impl Admin {
 
     /// A connection of its own to another database.
     pub async fn connect(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
-        let options = self.options.clone().database(database);
+        // What its tenant has set for the database is not for us: to be another role, or to change nothing.
+        let options = self.options.clone().database(database).options([
+            ("role", "none"),
+            ("search_path", "pg_catalog"),
+            ("default_transaction_read_only", "off"),
+        ]);
         let connecting = PgConnection::connect_with(&options);
         tokio::time::timeout(CONNECT_PATIENCE, connecting).await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }

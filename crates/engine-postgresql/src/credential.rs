@@ -1,20 +1,16 @@
-//! Credentials: a login role each, which becomes its instance's owner when it logs in.
+//! Credentials: a login role each, which becomes its instance's owner when it logs in, or is allowed what its
+//! statements say.
 
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
 
 use mainstay_engine::{CredentialSpec, EngineError, InstanceSpec};
-use mainstay_types::{Digest, Plan, Timestamp};
+use mainstay_types::{Digest, InstanceId, Plan, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::Connection;
 
-use crate::admin::{Admin, failed, run_on};
-use crate::names::{ADMIN_DATABASE, database, owner};
-use crate::offering;
+use crate::admin::{Admin, failed};
+use crate::names::{database, owner};
+use crate::{offering, owner_session, role, statements};
 
-/// How long the sessions of a credential may take to end. One that is in the middle of a disk access takes long.
-const SESSION_PATIENCE: Duration = Duration::from_secs(10);
-/// How often is looked whether they are gone.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// 9999-12-31T23:59:59Z, the last moment that has a text with a year of four digits.
 const LAST_SECOND: i64 = 253_402_300_799;
 
@@ -24,6 +20,8 @@ pub(crate) struct Wanted {
     pub connection_limit: i32,
     /// Seconds after the Unix epoch.
     pub valid_until: i64,
+    /// The one role that it is a member of; none where it has statements.
+    pub member_of: Option<String>,
     /// The role's settings in its database, as `pg_db_role_setting` has them.
     pub settings: Vec<String>,
 }
@@ -31,10 +29,12 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// What a credential for an instance on a cluster of this plan is like.
     pub fn of(plan: Plan, instance: &InstanceSpec, credential: &CredentialSpec) -> Self {
+        let member_of = credential.statements.is_none().then(|| owner(&instance.id));
         Self {
             connection_limit: offering::connection_limit(plan, &instance.parameters),
             valid_until: (credential.valid_until.as_micros() / 1_000_000).min(LAST_SECOND),
-            settings: vec![format!("role={}", owner(&instance.id))],
+            settings: member_of.iter().map(|owner| format!("role={owner}")).collect(),
+            member_of,
         }
     }
 }
@@ -43,13 +43,13 @@ impl Wanted {
 /// password is checked with.
 pub(crate) async fn bind(
     admin: &Admin,
+    address: SocketAddr,
     plan: Plan,
     instance: &InstanceSpec,
     credential: &CredentialSpec,
     password: &SecretString,
 ) -> Result<Digest, EngineError> {
-    let (user, owner, database) = (credential.username(), owner(&instance.id), database(&instance.id));
-    let attempt = || failed(format!("credential {user} could not be made"));
+    let user = credential.username();
     let wanted = Wanted::of(plan, instance, credential);
     // Computed here, so that the server never sees the password: not in a statement, not in its memory.
     let verifier = postgres_protocol::password::scram_sha_256(password.expose_secret().as_bytes());
@@ -58,100 +58,96 @@ pub(crate) async fn bind(
         wanted.connection_limit,
         Timestamp::from_micros(wanted.valid_until * 1_000_000),
     );
-    // None where there is no such role; otherwise what it is a member of besides its owner.
-    let strange: Option<Vec<String>> = sqlx::query_scalar(
-        "SELECT ARRAY(SELECT quote_ident(strange.rolname) FROM pg_auth_members \
-                      JOIN pg_roles strange ON strange.oid = roleid \
-                      WHERE member = role.oid AND strange.rolname <> $2) \
-         FROM pg_roles role WHERE rolname = $1",
-    )
-    .bind(&user)
-    .bind(&owner)
-    .fetch_optional(admin.pool())
-    .await
-    .map_err(attempt())?;
-    let make = match strange {
-        None => format!("CREATE ROLE {user} {attributes} IN ROLE {owner}"),
-        Some(strange) => {
-            let leave: String = strange.iter().map(|role| format!("REVOKE {role} FROM {user}; ")).collect();
-            format!(
-                "ALTER ROLE {user} NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS {attributes}; \
-                 {leave}GRANT {owner} TO {user}; REVOKE ADMIN OPTION FOR {owner} FROM {user}; \
-                 ALTER ROLE {user} RESET ALL; ALTER ROLE {user} IN DATABASE {database} RESET ALL"
-            )
+    match &credential.statements {
+        None => {
+            let attempt = failed(format!("credential {user} could not be made"));
+            bind_member(admin, &instance.id, &user, &attributes).await.map_err(attempt)?;
         }
-    };
-    // What it makes belongs to the owner, so that the instance's other bindings can use it.
-    admin
-        .run(format!("{make}; ALTER ROLE {user} IN DATABASE {database} SET role = {owner}"))
-        .await
-        .map_err(attempt())?;
+        Some(statements) => bind_limited(admin, address, credential, statements, &attributes).await?,
+    }
     Ok(Digest::of(verifier.as_bytes()))
 }
 
 /// Refuses a credential, ends its sessions, hands what it owns to the instance's owner, and removes it.
 pub(crate) async fn unbind(admin: &Admin, credential: &CredentialSpec) -> Result<(), EngineError> {
-    let user = credential.username();
-    let attempt = || failed(format!("credential {user} could not be removed"));
-    let role: Option<i64> = sqlx::query_scalar("SELECT oid::int8 FROM pg_roles WHERE rolname = $1")
-        .bind(&user)
-        .fetch_optional(admin.pool())
-        .await
-        .map_err(attempt())?;
-    let Some(role) = role else { return Ok(()) };
-    admin.run(format!("ALTER ROLE {user} NOLOGIN")).await.map_err(attempt())?;
-    end_sessions(admin, role, &user).await?;
-
-    let in_use: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = $1::int8::oid)",
-    )
-    .bind(role)
-    .fetch_one(admin.pool())
-    .await
-    .map_err(attempt())?;
-    if in_use {
-        hand_over(admin, credential).await.map_err(attempt())?;
+    if credential.statements.is_some() {
+        role::remove(admin, &owner_session::name(credential), &credential.instance).await?;
     }
-    admin.run(format!("DROP ROLE {user}")).await.map_err(attempt())?;
-    // A client that was just logging in when the role was closed may have come through.
-    end_sessions(admin, role, &user).await
+    role::remove(admin, &credential.username(), &credential.instance).await
 }
 
-/// What it made without being the owner (`SET ROLE NONE`) goes to the owner; what it was granted goes away.
-async fn hand_over(admin: &Admin, credential: &CredentialSpec) -> Result<(), sqlx::Error> {
-    let (user, owner) = (credential.username(), owner(&credential.instance));
-    let database = database(&credential.instance);
-    let there: (bool, bool) = sqlx::query_as(
-        "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datallowconn), \
-         EXISTS (SELECT FROM pg_roles WHERE rolname = $2)",
+/// A role as it is found.
+struct Found {
+    /// What it is a member of and should not be, quoted.
+    strange: Vec<String>,
+    has_password: bool,
+}
+
+/// Makes a role that is a member of the owner, or puts it right.
+async fn bind_member(admin: &Admin, instance: &InstanceId, user: &str, attributes: &str) -> Result<(), sqlx::Error> {
+    let (owner, database) = (owner(instance), database(instance));
+    let make = match find(admin, user, Some(&owner)).await? {
+        None => format!("CREATE ROLE {user} {attributes} IN ROLE {owner}"),
+        Some(found) => {
+            let right = put_right(user, &database, attributes, &found.strange);
+            format!("{right}; GRANT {owner} TO {user}; REVOKE ADMIN OPTION FOR {owner} FROM {user}")
+        }
+    };
+    // What it makes belongs to the owner, so that the instance's other bindings can use it.
+    admin.run(format!("{make}; ALTER ROLE {user} IN DATABASE {database} SET role = {owner}")).await
+}
+
+/// Makes a role that is allowed what its statements say, or puts it right.
+///
+/// It gets its password last. So a role without one was left behind by whoever was interrupted, and is made anew.
+async fn bind_limited(
+    admin: &Admin,
+    address: SocketAddr,
+    credential: &CredentialSpec,
+    statements: &[String],
+    attributes: &str,
+) -> Result<(), EngineError> {
+    let (user, database) = (credential.username(), database(&credential.instance));
+    let attempt = || failed(format!("credential {user} could not be made"));
+    // What every database of PostgreSQL allows everybody, and ours nobody whom they were not made for.
+    let enter = format!("GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {user}");
+    match find(admin, &user, None).await.map_err(attempt())? {
+        Some(found) if found.has_password => {
+            let right = put_right(&user, &database, attributes, &found.strange);
+            return admin.run(format!("{right}; {enter}")).await.map_err(attempt());
+        }
+        Some(_) => role::remove(admin, &user, &credential.instance).await?,
+        None => {}
+    }
+    let statements = statements::prepare(statements, &user, credential.valid_until)?;
+    admin.run(format!("CREATE ROLE {user} NOLOGIN; {enter}")).await.map_err(attempt())?;
+    if let Err(error) = owner_session::run(admin, address, credential, &statements).await {
+        role::remove(admin, &user, &credential.instance).await?;
+        return Err(error);
+    }
+    admin.run(format!("ALTER ROLE {user} {attributes}")).await.map_err(attempt())
+}
+
+async fn find(admin: &Admin, user: &str, rightly_in: Option<&str>) -> Result<Option<Found>, sqlx::Error> {
+    let found: Option<(Vec<String>, bool)> = sqlx::query_as(
+        "SELECT ARRAY(SELECT quote_ident(strange.rolname) FROM pg_auth_members \
+                      JOIN pg_roles strange ON strange.oid = roleid \
+                      WHERE member = role.oid AND strange.rolname IS DISTINCT FROM $2), \
+           rolpassword IS NOT NULL \
+         FROM pg_authid role WHERE rolname = $1",
     )
-    .bind(&database)
-    .bind(&owner)
-    .fetch_one(admin.pool())
+    .bind(user)
+    .bind(rightly_in)
+    .fetch_optional(admin.pool())
     .await?;
-    let reassign = if there.1 { format!("REASSIGN OWNED BY {user} TO {owner}; ") } else { String::new() };
-    let mut connection = admin.connect(if there.0 { &database } else { ADMIN_DATABASE }).await?;
-    run_on(&mut connection, format!("{reassign}DROP OWNED BY {user}")).await?;
-    connection.close().await
+    Ok(found.map(|(strange, has_password)| Found { strange, has_password }))
 }
 
-/// Ends the sessions that were opened as a role, which may be gone by now, until there are none.
-async fn end_sessions(admin: &Admin, role: i64, user: &str) -> Result<(), EngineError> {
-    let deadline = Instant::now() + SESSION_PATIENCE;
-    loop {
-        let ended: Vec<bool> =
-            sqlx::query_scalar("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = $1::int8::oid")
-                .bind(role)
-                .fetch_all(admin.pool())
-                .await
-                .map_err(failed(format!("the sessions of credential {user} could not be ended")))?;
-        if ended.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            let left = ended.len();
-            return Err(EngineError::transient(format!("{left} sessions of credential {user} do not end")));
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+/// The statements that give a role our attributes, and take away what others gave it.
+fn put_right(user: &str, database: &str, attributes: &str, strange: &[String]) -> String {
+    let leave: String = strange.iter().map(|role| format!("REVOKE {role} FROM {user}; ")).collect();
+    format!(
+        "ALTER ROLE {user} NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS {attributes}; \
+         {leave}ALTER ROLE {user} RESET ALL; ALTER ROLE {user} IN DATABASE {database} RESET ALL"
+    )
 }

@@ -1,7 +1,7 @@
 //! The contract, put together from the parts.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -207,7 +207,8 @@ impl Engine for PostgresqlEngine {
     ) -> Result<(), EngineError> {
         let cluster = self.running(spec).await?;
         cluster.verifiers.forget(&credential.username());
-        let verifier = credential::bind(&cluster.admin, spec.plan, instance, credential, password).await?;
+        let (admin, address) = (&cluster.admin, SocketAddr::new(self.config.listen_address, spec.port));
+        let verifier = credential::bind(admin, address, spec.plan, instance, credential, password).await?;
         cluster.verifiers.remember(credential.username(), verifier);
         Ok(())
     }
@@ -227,7 +228,7 @@ impl Engine for PostgresqlEngine {
     ) -> BTreeMap<&'static str, SecretString> {
         let (user, database) = (credential.username(), names::database(&credential.instance));
         let (address, port) = (self.config.listen_address, cluster.port);
-        let authority = std::net::SocketAddr::new(address, port);
+        let authority = SocketAddr::new(address, port);
         let uri = format!("postgresql://{user}:{}@{authority}/{database}", password.expose_secret());
         BTreeMap::from([
             ("type", "postgresql".into()),

@@ -65,22 +65,26 @@ pub(crate) async fn deprovision(admin: &Admin, instance: &InstanceSpec) -> Resul
         .fetch_one(admin.pool())
         .await
         .map_err(attempt())?;
+    // Its owner, whoever is a member of it, and whoever may connect because of their statements.
+    let roles: Vec<String> = sqlx::query_scalar(
+        "SELECT member.rolname::text FROM pg_roles owner \
+         JOIN pg_auth_members ON roleid = owner.oid JOIN pg_roles member ON member.oid = pg_auth_members.member \
+         WHERE owner.rolname = $1 AND member.rolname ~ '^[bs]_' \
+         UNION SELECT rolname::text FROM pg_database, aclexplode(datacl) JOIN pg_roles ON pg_roles.oid = grantee \
+         WHERE datname = $2 AND rolname ~ '^b_' \
+         UNION SELECT rolname::text FROM pg_roles WHERE rolname = $1",
+    )
+    .bind(&owner)
+    .bind(&database)
+    .fetch_all(admin.pool())
+    .await
+    .map_err(attempt())?;
     if exists {
         // Closed first: a client that reconnects faster than its session is ended would keep it alive.
         let close = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false IS_TEMPLATE false");
         admin.run(close).await.map_err(attempt())?;
         admin.run(format!("DROP DATABASE {database} WITH (FORCE)")).await.map_err(attempt())?;
     }
-    let roles: Vec<String> = sqlx::query_scalar(
-        "SELECT member.rolname::text FROM pg_roles owner \
-         JOIN pg_auth_members ON roleid = owner.oid JOIN pg_roles member ON member.oid = pg_auth_members.member \
-         WHERE owner.rolname = $1 AND member.rolname LIKE 'b\\_%' \
-         UNION ALL SELECT rolname::text FROM pg_roles WHERE rolname = $1",
-    )
-    .bind(&owner)
-    .fetch_all(admin.pool())
-    .await
-    .map_err(attempt())?;
     if roles.is_empty() {
         return Ok(());
     }

@@ -158,22 +158,24 @@ pub(crate) fn credential_observation(
         return CredentialObservation { presence: Presence::Missing, sessions: 0 };
     };
     let sessions = u32::try_from(found.sessions).unwrap_or(u32::MAX);
-    let presence = match drift(&owner(&credential.instance), wanted, verifier, found) {
+    let rightly_in = credential.statements.is_none().then(|| owner(&credential.instance));
+    let presence = match drift(rightly_in.as_deref(), wanted, verifier, found) {
         None => Presence::Present,
         Some(how) => Presence::Drifted { how },
     };
     CredentialObservation { presence, sessions }
 }
 
-fn drift(owner: &str, wanted: Option<&Wanted>, verifier: Option<Digest>, found: &Role) -> Option<String> {
+fn drift(rightly_in: Option<&str>, wanted: Option<&Wanted>, verifier: Option<Digest>, found: &Role) -> Option<String> {
     if !found.can_login {
         return Some("it may not log in".to_owned());
     }
     if found.privileged {
         return Some("it has rights that no binding has".to_owned());
     }
-    if found.member_of != [owner] {
-        return Some(format!("it is a member of [{}] and should be of {owner} alone", found.member_of.join(", ")));
+    if found.member_of.iter().map(String::as_str).ne(rightly_in) {
+        let (found, rightly_in) = (found.member_of.join(", "), rightly_in.unwrap_or("nothing"));
+        return Some(format!("it is a member of [{found}] and should be of {rightly_in} alone"));
     }
     if let Some(wanted) = wanted {
         if found.valid_until != Some(wanted.valid_until) {
@@ -237,8 +239,10 @@ mod tests {
         let credential = CredentialSpec {
             binding: BindingId::from_random(0),
             generation: 1,
+            login: 1,
             instance: instance.id.clone(),
             valid_until: Timestamp::from_micros(5_000_000),
+            statements: None,
         };
         let wanted = Wanted::of(Plan::Shared, &instance, &credential);
         let right = Role {

@@ -39,15 +39,21 @@ pub struct InstanceSpec {
 pub struct CredentialSpec {
     pub binding: BindingId,
     pub generation: Generation,
+    /// The generation that its user name tells. An earlier one's where only the password is new: binding it then
+    /// replaces the password that the engine knows under that name, and sessions go on.
+    pub login: Generation,
     pub instance: InstanceId,
     /// When the engine itself is to refuse it, whether or not the control plane lives then. Whole seconds.
     pub valid_until: Timestamp,
+    /// What it is allowed: statements that its user is made with, `{{name}}` and `{{expiration}}` in them for what this
+    /// says. Nothing else is allowed to it then. Where there are none, it is allowed all that its instance's owner is.
+    pub statements: Option<Vec<String>>,
 }
 
 impl CredentialSpec {
-    /// The name that this credential logs in with: the binding's id and the generation, so that two overlap.
+    /// The name that this credential logs in with: the binding's id and a generation, so that two overlap.
     pub fn username(&self) -> String {
-        format!("b_{}_{}", self.binding.suffix(), self.generation)
+        format!("b_{}_{}", self.binding.suffix(), self.login)
     }
 }
 
@@ -177,6 +183,9 @@ pub trait Engine: Send + Sync + 'static {
     async fn deprovision(&self, cluster: &ClusterSpec, instance: &InstanceSpec) -> Result<(), EngineError>;
 
     /// Makes the credential work with this password until its time, or brings one that has drifted back.
+    ///
+    /// Its statements are carried out once, when its user is made, with no more rights than the instance's owner has.
+    /// One that fails is a permanent error with the engine's words, and leaves no user behind.
     async fn bind(
         &self,
         cluster: &ClusterSpec,

@@ -34,6 +34,12 @@ impl Fixture for PostgresqlFixture {
         Some(Box::new(Client(client)))
     }
 
+    fn statements(&self) -> (Vec<String>, String) {
+        let usual = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'; \
+                     GRANT SELECT ON ALL TABLES IN SCHEMA public TO \"{{name}}\";";
+        (vec![usual.to_owned()], "GRANT SELECT ON nothing TO \"{{name}}\"".to_owned())
+    }
+
     async fn kill(&self, cluster: &ClusterSpec) {
         kill_process(Pid::from_raw(self.place.server_pid(cluster)).unwrap(), Signal::KILL).unwrap();
     }
@@ -45,8 +51,10 @@ impl Fixture for PostgresqlFixture {
     }
 
     async fn drop_credential(&self, cluster: &ClusterSpec, credential: &CredentialSpec) {
-        let mut superuser = self.place.superuser(cluster, "postgres").await;
-        execute(&mut superuser, &format!("DROP ROLE {}", credential.username())).await.unwrap();
+        let database = format!("db_{}", credential.instance.suffix());
+        let mut superuser = self.place.superuser(cluster, &database).await;
+        let user = credential.username();
+        execute(&mut superuser, &format!("DROP OWNED BY {user}; DROP ROLE {user}")).await.unwrap();
     }
 
     async fn change_setting(&self, cluster: &ClusterSpec) {

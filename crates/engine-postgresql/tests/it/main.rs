@@ -12,3 +12,4 @@ mod objects;
 mod place;
 mod recovery;
 mod refusals;
+mod statements;

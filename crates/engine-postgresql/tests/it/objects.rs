@@ -25,7 +25,7 @@ fn objects_belong_to_the_instance() {
         execute(&mut other, "INSERT INTO notes VALUES (2); ALTER TABLE notes ADD COLUMN text text").await.unwrap();
 
         // Rotation: the next generation of the first binding, then the end of its old one.
-        let next = CredentialSpec { generation: 2, ..first.credential.clone() };
+        let next = CredentialSpec { generation: 2, login: 2, ..first.credential.clone() };
         engine.bind(cluster, &first.instance, &next, &PASSWORD.into()).await.unwrap();
         engine.unbind(cluster, &first.credential).await.unwrap();
         assert!(session.ping().await.is_err(), "its sessions ended");

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use mainstay_engine::supervise::EngineUser;
-use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
+use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec};
 use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
 use mainstay_types::{BindingId, InstanceId, NodeName, Parameters, Plan, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
@@ -120,16 +120,33 @@ impl Tenant {
 
     /// Another binding of an instance.
     pub async fn binding(engine: &PostgresqlEngine, cluster: &ClusterSpec, instance: &InstanceSpec) -> Self {
+        Self::bound(engine, cluster, instance, None).await.unwrap()
+    }
+
+    /// Another binding of this instance, allowed what its statements say.
+    pub async fn limited(&self, shared: &Shared, statements: &[&str]) -> Result<Self, EngineError> {
+        let statements = statements.iter().map(|statement| (*statement).to_owned()).collect();
+        Self::bound(&shared.engine, &shared.cluster, &self.instance, Some(statements)).await
+    }
+
+    async fn bound(
+        engine: &PostgresqlEngine,
+        cluster: &ClusterSpec,
+        instance: &InstanceSpec,
+        statements: Option<Vec<String>>,
+    ) -> Result<Self, EngineError> {
         let credential = CredentialSpec {
             binding: BindingId::from_random(next_number()),
             generation: 1,
+            login: 1,
             instance: instance.id.clone(),
             valid_until: Timestamp::now().plus_seconds(3_600).whole_seconds(),
+            statements,
         };
         let password = SecretString::from(PASSWORD);
-        engine.bind(cluster, instance, &credential, &password).await.unwrap();
+        engine.bind(cluster, instance, &credential, &password).await?;
         let uri = engine.delivery(cluster, &credential, &password)["uri"].expose_secret().to_owned();
-        Self { instance: instance.clone(), credential, uri }
+        Ok(Self { instance: instance.clone(), credential, uri })
     }
 
     pub fn database(&self) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mainstay_types::{Presence, Timestamp};
 use secrecy::SecretString;
 
-use super::{Fixture, credential, credential_presence, eventually, instance_presence, secrets, specs};
+use super::{Fixture, credential, credential_presence, eventually, instance_presence, secrets, specs, statements};
 use crate::{ClusterSpec, CredentialSpec, Engine};
 
 pub(super) async fn run(fixture: &dyn Fixture) {
@@ -16,6 +16,8 @@ pub(super) async fn run(fixture: &dyn Fixture) {
 
     operations_can_be_repeated(&engine, fixture, &spec).await;
     generations_overlap(&engine, fixture, &spec).await;
+    a_password_is_replaced(&engine, fixture, &spec).await;
+    statements::are_carried_out(&engine, fixture, &spec).await;
     damage_is_seen_and_repaired(&engine, fixture, &spec).await;
     credentials_expire(&engine, fixture, &spec).await;
     many_at_once(&engine, fixture, &spec).await;
@@ -62,7 +64,7 @@ async fn operations_can_be_repeated(engine: &Arc<dyn Engine>, fixture: &dyn Fixt
 
 async fn generations_overlap(engine: &Arc<dyn Engine>, fixture: &dyn Fixture, spec: &ClusterSpec) {
     let (instance, old) = specs(20);
-    let new = CredentialSpec { generation: 2, ..old.clone() };
+    let new = CredentialSpec { generation: 2, login: 2, ..old.clone() };
     let (old_password, new_password) = (password("old"), password("new"));
     engine.provision(spec, &instance).await.unwrap();
     engine.bind(spec, &instance, &old, &old_password).await.unwrap();
@@ -76,6 +78,29 @@ async fn generations_overlap(engine: &Arc<dyn Engine>, fixture: &dyn Fixture, sp
     assert!(!session.is_open().await && next_session.is_open().await, "only the old generation ends");
     assert!(fixture.connect(&engine.delivery(spec, &old, &old_password)).await.is_none());
     assert!(fixture.connect(&engine.delivery(spec, &new, &new_password)).await.is_some());
+    engine.deprovision(spec, &instance).await.unwrap();
+}
+
+/// A generation under the name of the one before: only the password is another.
+async fn a_password_is_replaced(engine: &Arc<dyn Engine>, fixture: &dyn Fixture, spec: &ClusterSpec) {
+    let (instance, old) = specs(25);
+    let new = CredentialSpec { generation: 2, ..old.clone() };
+    let (old_password, new_password) = (password("replaced"), password("replacing"));
+    engine.provision(spec, &instance).await.unwrap();
+    engine.bind(spec, &instance, &old, &old_password).await.unwrap();
+    let mut session = fixture.connect(&engine.delivery(spec, &old, &old_password)).await.unwrap();
+    for _ in 0..2 {
+        engine.bind(spec, &instance, &new, &new_password).await.unwrap();
+    }
+    let delivery = engine.delivery(spec, &new, &new_password);
+    assert_eq!(new.username(), old.username());
+    assert!(session.is_open().await, "a new password ends no session");
+    assert!(fixture.connect(&engine.delivery(spec, &old, &old_password)).await.is_none(), "the old one is refused");
+    assert!(fixture.connect(&delivery).await.is_some());
+    let observation = engine.observe(spec, from_ref(&instance), from_ref(&new)).await.unwrap();
+    assert_eq!(credential_presence(&observation, &new), &Presence::Present);
+    engine.unbind(spec, &new).await.unwrap();
+    assert!(fixture.connect(&delivery).await.is_none());
     engine.deprovision(spec, &instance).await.unwrap();
 }
 

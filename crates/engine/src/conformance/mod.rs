@@ -6,6 +6,7 @@
 mod credentials;
 mod lifecycle;
 mod secrets;
+mod statements;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -40,6 +41,9 @@ pub trait Fixture: Send + Sync {
 
     /// Connects as a client; none when it is refused.
     async fn connect(&self, delivery: &Delivery) -> Option<Box<dyn Session>>;
+
+    /// Statements that a credential can be made with, and one that the engine refuses.
+    fn statements(&self) -> (Vec<String>, String);
 
     /// Ends the cluster's process without a warning.
     async fn kill(&self, cluster: &ClusterSpec);
@@ -87,8 +91,10 @@ fn credential(instance: &InstanceSpec, number: u64, generation: Generation) -> C
     CredentialSpec {
         binding: BindingId::from_random(number),
         generation,
+        login: generation,
         instance: instance.id.clone(),
         valid_until: Timestamp::now().plus_seconds(LONG).whole_seconds(),
+        statements: None,
     }
 }
 

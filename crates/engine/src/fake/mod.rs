@@ -21,6 +21,9 @@ use crate::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, Inst
 /// The version that the fake engine says it is of.
 const VERSION: &str = "1.0";
 
+/// The statement that the fake engine refuses; it takes all others.
+pub const REFUSED_STATEMENT: &str = "REFUSE";
+
 /// An engine whose clusters are entries in a table. Clones are the same engine.
 #[derive(Debug, Clone)]
 pub struct FakeEngine {
@@ -120,6 +123,11 @@ impl FakeEngine {
     /// Somebody changes a setting behind our back.
     pub fn change_setting(&self, cluster: &ClusterName, sentence: &str) {
         self.world.with(cluster, |cluster| cluster.changed_settings.push(sentence.to_owned()));
+    }
+
+    /// The statements that a credential was made with; none where there is no such credential, or it has none.
+    pub fn statements(&self, cluster: &ClusterName, username: &str) -> Option<Vec<String>> {
+        self.world.with(cluster, |cluster| cluster.credentials.get(username)?.statements.clone())?
     }
 
     /// Whether a client could connect to this database with these credentials now.
@@ -284,10 +292,16 @@ impl Engine for FakeEngine {
             if !cluster.instances.contains_key(&instance.id) {
                 return Err(EngineError::transient(format!("instance {} is not there yet", instance.id)));
             }
+            let made = cluster.credentials.get(&credential.username());
+            let statements = match made {
+                Some(made) => made.statements.clone(),
+                None => carried_out(credential)?,
+            };
             let bound = Credential {
                 instance: instance.id.clone(),
                 password: password.clone(),
                 valid_until: credential.valid_until,
+                statements,
                 drift: None,
             };
             cluster.credentials.insert(credential.username(), bound);
@@ -326,6 +340,14 @@ impl Engine for FakeEngine {
     async fn figures(&self, spec: &ClusterSpec) -> Result<Vec<(&'static str, f64)>, EngineError> {
         self.enter(Operation::Figures, &spec.name).await?;
         self.world.serving(spec, |cluster| Ok(vec![("fake.sessions", cluster.sessions.len() as f64)]))
+    }
+}
+
+/// What comes of a new credential's statements: all are carried out but the one that is refused.
+fn carried_out(credential: &CredentialSpec) -> Result<Option<Vec<String>>, EngineError> {
+    match credential.statements.iter().flatten().find(|statement| *statement == REFUSED_STATEMENT) {
+        None => Ok(credential.statements.clone()),
+        Some(statement) => Err(EngineError::permanent(format!("{statement:?} is refused"), "change the statement")),
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) struct Credential {
     pub instance: InstanceId,
     pub password: SecretString,
     pub valid_until: Timestamp,
+    pub statements: Option<Vec<String>>,
     pub drift: Option<String>,
 }
 

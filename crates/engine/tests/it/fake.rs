@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use async_trait::async_trait;
 use mainstay_engine::conformance::{Delivery, Fixture, Session, run};
-use mainstay_engine::fake::FakeEngine;
+use mainstay_engine::fake::{FakeEngine, REFUSED_STATEMENT};
 use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
 use mainstay_types::{Health, NodeName, Parameters, Plan};
 use secrecy::ExposeSecret;
@@ -47,6 +47,10 @@ impl Fixture for FakeFixture {
             text("password"),
         )?;
         Some(Box::new(FakeSession { engine: self.engine.clone(), number }))
+    }
+
+    fn statements(&self) -> (Vec<String>, String) {
+        (vec!["ALLOW".to_owned()], REFUSED_STATEMENT.to_owned())
     }
 
     async fn kill(&self, cluster: &ClusterSpec) {
