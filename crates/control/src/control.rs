@@ -248,6 +248,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 fn needs_room(command: &Command) -> bool {
     matches!(
         command,
-        Command::CreateInstance(_) | Command::CreateBinding(_) | Command::RotateBinding(_) | Command::CreateToken(_)
+        Command::CreateInstance(_)
+            | Command::CreateBinding(_)
+            | Command::RotateBinding(_)
+            | Command::ReplacePassword(_)
+            | Command::CreateToken(_)
     )
 }

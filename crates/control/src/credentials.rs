@@ -70,7 +70,9 @@ pub(crate) fn credential_spec(binding: &Binding, credential: &Credential) -> Cre
     CredentialSpec {
         binding: binding.id.clone(),
         generation: credential.generation,
+        login: credential.login(),
         instance: binding.instance_id.clone(),
         valid_until: binding.valid_until(credential),
+        statements: binding.statements.clone(),
     }
 }

@@ -8,7 +8,7 @@ use mainstay_domain::command::{
 };
 use mainstay_domain::event::Actor;
 use mainstay_domain::plan::Step;
-use mainstay_domain::view::{Cluster, Instance, View};
+use mainstay_domain::view::{Binding, Cluster, Instance, View};
 use mainstay_engine::{CredentialSpec, Engine, EngineError, InstanceSpec, StartKind};
 use mainstay_types::{BindingId, Generation, InstanceId};
 
@@ -117,12 +117,11 @@ impl Attempt {
                 let valid_until = credential.valid_until;
                 self.report(CredentialApplied { binding: binding.clone(), generation, valid_until, repaired }).await
             }
-            Err(error @ EngineError::Permanent { .. }) => {
+            // One that worked before is no less wanted because it can not be brought back now.
+            Err(error @ EngineError::Permanent { .. }) if !self.was_applied(binding, generation) => {
                 let reason = error.to_string();
-                if !self.was_applied(binding, generation) {
-                    // Nobody will ever log in with it, and nothing else would remove it.
-                    self.forget_password(binding, generation).await?;
-                }
+                // Nobody will ever log in with it, and nothing else would remove it.
+                self.forget_password(binding, generation).await?;
                 self.report(CredentialRefused { binding: binding.clone(), generation, reason }).await
             }
             Err(error) => Err(AttemptError::Engine(error)),
@@ -131,7 +130,10 @@ impl Attempt {
 
     async fn unbind(&self, binding: &BindingId, generation: Generation) -> Result<(), AttemptError> {
         let Some((_, credential)) = self.credential(binding, generation) else { return Ok(()) };
-        self.engine.unbind(&spec(&self.cluster), &credential).await.map_err(AttemptError::Engine)?;
+        // What the engine has under a name that was taken over is the successor's.
+        if !self.was_succeeded(binding, generation) {
+            self.engine.unbind(&spec(&self.cluster), &credential).await.map_err(AttemptError::Engine)?;
+        }
         // The password goes before the record of its end: after a crash in between, the step is simply repeated.
         self.forget_password(binding, generation).await?;
         self.report(CredentialRemoved { binding: binding.clone(), generation }).await
@@ -160,6 +162,11 @@ impl Attempt {
     fn was_applied(&self, binding: &BindingId, generation: Generation) -> bool {
         let credential = self.view.binding(binding).and_then(|binding| binding.credential(generation));
         credential.is_some_and(|credential| credential.applied.is_some())
+    }
+
+    fn was_succeeded(&self, binding: &BindingId, generation: Generation) -> bool {
+        let successor = |binding: &Arc<Binding>| binding.successor(binding.credential(generation)?).cloned();
+        self.view.binding(binding).and_then(successor).is_some()
     }
 
     fn credential(&self, binding: &BindingId, generation: Generation) -> Option<(Arc<Instance>, CredentialSpec)> {

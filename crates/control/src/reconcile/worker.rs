@@ -399,6 +399,7 @@ async fn look(engine: &dyn Engine, view: &View, cluster: &Cluster) -> Observatio
         .filter(|binding| binding.is_live())
         .flat_map(|binding| binding.credentials.iter().map(move |credential| (binding, credential)))
         .filter(|(binding, credential)| credential.applied == Some(binding.valid_until(credential)))
+        .filter(|(binding, credential)| binding.successor(credential).is_none())
         .map(|(binding, credential)| credential_spec(binding, credential))
         .collect();
     let spec = spec(cluster);

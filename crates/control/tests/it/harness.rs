@@ -337,6 +337,7 @@ pub fn bind(instance: &str, lease_seconds: u64) -> CreateBinding {
         consumer: "web".parse().unwrap(),
         lease_seconds: Some(lease_seconds),
         id: BindingId::from_random(draw_id()),
+        statements: None,
     }
 }
 

@@ -241,6 +241,8 @@ async fn observe(layer: &Layer, view: &View, name: &ClusterName, ever: &Ever) ->
             CredentialSpec {
                 binding: binding.clone(),
                 generation: *generation,
+                login: credential.map_or(*generation, |(_, credential)| credential.login()),
+                statements: known.and_then(|known| known.statements.clone()),
                 instance: known.map_or(InstanceId::from_random(0), |known| known.instance_id.clone()),
                 valid_until: credential.map_or(Timestamp::EPOCH, |(known, credential)| known.valid_until(credential)),
             }
