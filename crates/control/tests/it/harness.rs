@@ -7,7 +7,7 @@ use std::time::Duration;
 use mainstay_control::{Accepted, Config, Control, Reconciler, SubmitError, Tempo, draw_id};
 use mainstay_custody::{Below, Custody, MasterKey};
 use mainstay_domain::command::{
-    Command, CreateBinding, CreateInstance, DeleteBinding, DeleteInstance, Request, RotateBinding,
+    Command, CreateBinding, CreateInstance, DeleteBinding, DeleteInstance, ReplacePassword, Request, RotateBinding,
 };
 use mainstay_domain::event::{Actor, Body, EngineRestarted, Event};
 use mainstay_domain::view::{Binding, Cluster, Instance, Operation, OperationState, View};
@@ -140,6 +140,11 @@ impl Layer {
     pub async fn rotate(&self, id: &BindingId, overlap_seconds: u64) -> OperationId {
         let overlap_seconds = Some(overlap_seconds);
         let command = RotateBinding { request: request(), tenant: tenant(), id: id.clone(), overlap_seconds };
+        self.submit(command).await.unwrap().operation.unwrap()
+    }
+
+    pub async fn replace_password(&self, id: &BindingId) -> OperationId {
+        let command = ReplacePassword { request: request(), tenant: tenant(), id: id.clone() };
         self.submit(command).await.unwrap().operation.unwrap()
     }
 

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_control::SubmitError;
-use mainstay_domain::command::{DeleteBinding, RenewBinding, RotateBinding};
+use mainstay_domain::command::{CreateBinding, DeleteBinding, RenewBinding, ReplacePassword, RotateBinding};
 use mainstay_domain::event::{Body, SubjectKind};
-use mainstay_domain::view::{BindingState, ClusterState, InstanceState, View};
+use mainstay_domain::view::{BindingState, ClusterState, Credential, InstanceState, View};
 use mainstay_engine::fake::Operation;
 use mainstay_engine::supervise::RestartPolicy;
 use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec};
@@ -85,7 +85,8 @@ async fn ask(layer: &Layer, draw: &mut Draw) {
     let name = format!("i{}", draw.below(NAMES));
     let binding = draw.one_of(view.bindings().map(|binding| binding.id.clone()));
     let lease = if draw.below(4) == 0 { 1 + draw.below(3) } else { 3600 };
-    let answer = match (draw.below(10), binding) {
+    let statements = (draw.below(3) == 0).then(|| vec!["ALLOW".to_owned()]);
+    let answer = match (draw.below(11), binding) {
         (0..=2, _) => {
             let plan = if draw.below(4) == 0 { Plan::Dedicated } else { Plan::Shared };
             layer.submit(create(&name, plan)).await
@@ -97,7 +98,8 @@ async fn ask(layer: &Layer, draw: &mut Draw) {
             layer.submit(RotateBinding { request: request(), tenant: tenant(), id, overlap_seconds }).await
         }
         (6, Some(id)) => layer.submit(RenewBinding { tenant: tenant(), id, lease_seconds: Some(lease) }).await,
-        _ => layer.submit(bind(&name, lease)).await,
+        (7, Some(id)) => layer.submit(ReplacePassword { request: request(), tenant: tenant(), id }).await,
+        _ => layer.submit(CreateBinding { statements, ..bind(&name, lease) }).await,
     };
     assert!(matches!(answer, Ok(_) | Err(SubmitError::Rejected(_))), "{answer:?}");
 }
@@ -119,7 +121,8 @@ fn harm(layer: &Layer, draw: &mut Draw, faults: &mut BTreeMap<Operation, usize>)
         kind @ 3..=4 => {
             let on_cluster = view.instances_on(&cluster).flat_map(|instance| view.bindings_of(instance));
             if let Some(binding) = draw.one_of(on_cluster) {
-                let username = username(&binding.id, binding.newest_generation());
+                let newest = binding.credentials.last().map_or(0, Credential::login);
+                let username = username(&binding.id, newest);
                 match kind {
                     3 => fake.drop_credential(&cluster, &username),
                     _ => fake.drift_credential(&cluster, &username, "it may not log in"),
@@ -197,7 +200,8 @@ async fn differences(layer: &Layer) -> Vec<String> {
                 continue;
             }
             let wanted = binding.is_some_and(|binding| {
-                binding.state == BindingState::Ready && binding.credential(*generation).is_some()
+                let mut names = binding.credentials.iter().map(Credential::login);
+                binding.state == BindingState::Ready && names.any(|login| login == *generation)
             });
             if wanted != (seen.presence == Presence::Present) || (!wanted && seen.presence != Presence::Missing) {
                 let state = binding.map(|binding| binding.state);
@@ -237,11 +241,12 @@ async fn observe(layer: &Layer, view: &View, name: &ClusterName, ever: &Ever) ->
         .iter()
         .map(|(binding, generation)| {
             let known = view.binding(binding);
-            let credential = known.and_then(|known| Some((known, known.credential(*generation)?)));
+            let of_name = |credential: &&Credential| credential.login() == *generation;
+            let credential = known.and_then(|known| Some((known, known.credentials.iter().rev().find(of_name)?)));
             CredentialSpec {
                 binding: binding.clone(),
                 generation: *generation,
-                login: credential.map_or(*generation, |(_, credential)| credential.login()),
+                login: *generation,
                 statements: known.and_then(|known| known.statements.clone()),
                 instance: known.map_or(InstanceId::from_random(0), |known| known.instance_id.clone()),
                 valid_until: credential.map_or(Timestamp::EPOCH, |(known, credential)| known.valid_until(credential)),
@@ -260,6 +265,7 @@ async fn observe(layer: &Layer, view: &View, name: &ClusterName, ever: &Ever) ->
 struct Ever {
     clusters: BTreeSet<ClusterName>,
     instances: BTreeSet<InstanceId>,
+    /// By binding and the generation that the user name tells.
     credentials: BTreeSet<(BindingId, u32)>,
 }
 
@@ -273,7 +279,7 @@ impl Ever {
                 Body::InstanceRequested(body) => drop(ever.instances.insert(body.instance)),
                 Body::BindingRequested(_) => drop(ever.credentials.insert((id.parse().unwrap(), 1))),
                 Body::BindingRotationRequested(body) => {
-                    ever.credentials.insert((id.parse().unwrap(), body.generation));
+                    ever.credentials.insert((id.parse().unwrap(), body.login.unwrap_or(body.generation)));
                 }
                 _ => assert!(!matches!(event.subject.kind, SubjectKind::Token)),
             }
