@@ -2,13 +2,14 @@
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
-use zeroize::Zeroizing;
+use zeroize::{Zeroizing, zeroize_stack};
 
 /// Length of a key in bytes.
 pub(crate) const KEY_LENGTH: usize = 32;
 
-/// Key material; overwritten when it is dropped.
-pub(crate) type KeyBytes = Zeroizing<[u8; KEY_LENGTH]>;
+/// Key material: in the heap, so that handing it on leaves no copies on the stack, and overwritten when it is dropped.
+#[derive(Clone, Default)] // A change of keys needs the old ones until the new ones count.
+pub(crate) struct KeyBytes(Box<Zeroizing<[u8; KEY_LENGTH]>>);
 
 const FORM_XCHACHA20_POLY1305: u8 = 1;
 const NONCE_LENGTH: usize = 24;
@@ -24,8 +25,25 @@ pub(crate) type Mark = [u8; MARK_LENGTH];
 /// Draws a new key from the operating system.
 pub(crate) fn draw_key() -> Result<KeyBytes, getrandom::Error> {
     let mut key = KeyBytes::default();
-    getrandom::fill(&mut *key)?;
+    getrandom::fill(key.as_mut())?;
     Ok(key)
+}
+
+impl KeyBytes {
+    /// A copy of a key; none where the length is another.
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        let mut key = Self::default();
+        (bytes.len() == KEY_LENGTH).then(|| key.as_mut().copy_from_slice(bytes))?;
+        Some(key)
+    }
+
+    pub fn as_ref(&self) -> &[u8; KEY_LENGTH] {
+        &self.0
+    }
+
+    pub fn as_mut(&mut self) -> &mut [u8; KEY_LENGTH] {
+        &mut self.0
+    }
 }
 
 /// Encrypts a value so that it opens only with the same key and the same place.
@@ -35,30 +53,44 @@ pub(crate) fn draw_key() -> Result<KeyBytes, getrandom::Error> {
 pub(crate) fn seal(key: &KeyBytes, place: &[u8], value: &[u8]) -> Result<(Mark, Vec<u8>), getrandom::Error> {
     let mut mark: Mark = [0; MARK_LENGTH];
     mark[0] = FORM_XCHACHA20_POLY1305;
-    let mut nonce = [0; NONCE_LENGTH];
-    getrandom::fill(&mut nonce)?;
+    getrandom::fill(&mut mark[1..=NONCE_LENGTH])?;
     let mut ciphertext = value.to_vec();
-    let tag = XChaCha20Poly1305::new((&**key).into())
-        .encrypt_inout_detached(&XNonce::from(nonce), place, ciphertext.as_mut_slice().into())
-        .expect("a value is far shorter than the 256 GiB that the cipher takes");
-    mark[1..=NONCE_LENGTH].copy_from_slice(&nonce);
-    mark[1 + NONCE_LENGTH..].copy_from_slice(&tag);
+    encrypt(key, place, &mut mark, &mut ciphertext);
+    zeroize_stack::<STACK_BYTES>();
     Ok((mark, ciphertext))
 }
 
 /// Decrypts what [`seal`] made; none where the key, the place or a single bit is another.
 pub(crate) fn open(key: &KeyBytes, place: &[u8], mark: &Mark, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let mut value = Zeroizing::new(ciphertext.to_vec());
+    let opened = decrypt(key, place, mark, &mut value);
+    zeroize_stack::<STACK_BYTES>();
+    opened.map(|()| value)
+}
+
+/// More than the frames of [`encrypt`] and [`decrypt`] take, where the cipher keeps the key, its state and a block of the
+/// plaintext; they are overwritten after each call.
+const STACK_BYTES: usize = 4096;
+
+#[inline(never)]
+fn encrypt(key: &KeyBytes, place: &[u8], mark: &mut Mark, value: &mut [u8]) {
+    let (nonce, tag) = mark[1..].split_first_chunk_mut::<NONCE_LENGTH>().expect("a mark has a nonce");
+    let made = XChaCha20Poly1305::new(key.as_ref().into())
+        .encrypt_inout_detached(&XNonce::from(*nonce), place, value.into())
+        .expect("a value is far shorter than the 256 GiB that the cipher takes");
+    tag.copy_from_slice(&made);
+}
+
+#[inline(never)]
+fn decrypt(key: &KeyBytes, place: &[u8], mark: &Mark, value: &mut [u8]) -> Option<()> {
     let (&form, rest) = mark.split_first()?;
     let (nonce, tag) = rest.split_first_chunk::<NONCE_LENGTH>()?;
     let tag: [u8; TAG_LENGTH] = tag.try_into().ok()?;
     if form != FORM_XCHACHA20_POLY1305 {
         return None;
     }
-    let mut value = Zeroizing::new(ciphertext.to_vec());
-    XChaCha20Poly1305::new((&**key).into())
-        .decrypt_inout_detached(&XNonce::from(*nonce), place, value.as_mut_slice().into(), &Tag::from(tag))
-        .ok()?;
-    Some(value)
+    let cipher = XChaCha20Poly1305::new(key.as_ref().into());
+    cipher.decrypt_inout_detached(&XNonce::from(*nonce), place, value.into(), &Tag::from(tag)).ok()
 }
 
 /// [`seal`] in one piece: the mark, then the ciphertext.

@@ -21,7 +21,11 @@ pub(crate) struct IntegrityKey {
 
 impl IntegrityKey {
     pub fn new(bytes: KeyBytes) -> Self {
-        let derive = |purpose| KeyBytes::new(blake3::derive_key(purpose, &*bytes));
+        let derive = |purpose| {
+            let mut key = KeyBytes::default();
+            blake3::Hasher::new_derive_key(purpose).update(bytes.as_ref()).finalize_xof().fill(key.as_mut());
+            key
+        };
         let terms = derive("mainstay custody 2026-11-21 integrity terms");
         let head = derive("mainstay custody 2026-11-21 integrity head");
         Self { bytes, terms, head }
@@ -38,7 +42,7 @@ impl IntegrityKey {
 
     /// What an entry adds to the sum. The mark stands for the sealed value, of which it authenticates every bit.
     pub fn term(&self, path: &str, imprint: &Imprint) -> Sum {
-        let mut hasher = blake3::Hasher::new_keyed(&self.terms);
+        let mut hasher = blake3::Hasher::new_keyed(self.terms.as_ref());
         hasher.update(&imprint.revision.to_le_bytes());
         hasher.update(&imprint.key_version.to_le_bytes());
         hasher.update(&imprint.mark);
@@ -107,7 +111,7 @@ mod tests {
 
     #[test]
     fn every_part_of_an_entry_and_the_key_changes_its_term() {
-        let key = IntegrityKey::new(KeyBytes::new([1; 32]));
+        let key = IntegrityKey::new(KeyBytes::from_slice(&[1; 32]).unwrap());
         let imprint = Imprint { revision: 1, key_version: 1, mark: [1; MARK_LENGTH] };
         let term = key.term("a", &imprint);
         assert_eq!(term, key.term("a", &imprint));
@@ -116,7 +120,7 @@ mod tests {
             key.term("a", &Imprint { revision: 2, ..imprint }),
             key.term("a", &Imprint { key_version: 2, ..imprint }),
             key.term("a", &Imprint { mark: [2; MARK_LENGTH], ..imprint }),
-            IntegrityKey::new(KeyBytes::new([2; 32])).term("a", &imprint),
+            IntegrityKey::new(KeyBytes::from_slice(&[2; 32]).unwrap()).term("a", &imprint),
         ] {
             assert_ne!(term, other);
         }

@@ -182,8 +182,7 @@ fn unwrap(root: &KeyBytes, row: &Row) -> Result<(KeyVersion, DataKey), KeyringEr
     let unwrapped = || {
         let version = KeyVersion::try_from(stored).ok()?;
         let opened = aead::open_whole(root, &place(version), sealed)?;
-        let bytes: &[u8; aead::KEY_LENGTH] = opened.as_slice().try_into().ok()?;
-        Some((version, DataKey { key: KeyBytes::new(*bytes), installed_at }))
+        Some((version, DataKey { key: KeyBytes::from_slice(&opened)?, installed_at }))
     };
     unwrapped().ok_or(KeyringError::Damaged { version: stored })
 }
@@ -196,7 +195,7 @@ fn insert(root: &KeyBytes, version: KeyVersion, key: &KeyBytes, now: Timestamp) 
 }
 
 fn wrap(root: &KeyBytes, version: KeyVersion, key: &KeyBytes) -> Result<Vec<u8>, getrandom::Error> {
-    aead::seal_whole(root, &place(version), &**key)
+    aead::seal_whole(root, &place(version), key.as_ref())
 }
 
 /// What binds a wrapped key to its version.

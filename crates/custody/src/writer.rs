@@ -284,3 +284,39 @@ impl From<Failure> for BarrierError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mainstay_storage::{Location, Service, Store};
+    use tokio::sync::{Semaphore, oneshot};
+    use zeroize::Zeroizing;
+
+    use super::{Commit, commit};
+    use crate::barrier::{Change, Expect};
+    use crate::inner::Inner;
+    use crate::schema::SCHEMA;
+    use crate::seal::MasterKey;
+
+    #[tokio::test]
+    async fn a_data_key_that_has_sealed_enough_is_replaced_by_itself() {
+        let store = Store::open(&Location::InMemory, Service::Custody, SCHEMA).await.unwrap();
+        let inner = Inner::new(store);
+        inner.initialize(&MasterKey::from_bytes([1; 32])).await.unwrap();
+        let room = Arc::new(Semaphore::new(1));
+        let mut versions = Vec::new();
+        for number in 0..10u8 {
+            let (reply, answer) = oneshot::channel();
+            let value = Some(Zeroizing::new(vec![number]));
+            let changes = vec![Change { path: format!("a/{}", number % 2), expect: Expect::Anything, value }];
+            let room = room.clone().acquire_owned().await.unwrap();
+            commit(&inner, vec![Commit { changes, reply, _room: room }], 3).await;
+            answer.await.unwrap().unwrap();
+            let head = inner.turn().await.head.unwrap();
+            assert_eq!((head.counter, head.entries), (u64::from(number) + 1, if number == 0 { 1 } else { 2 }));
+            versions.push(head.key_version);
+        }
+        assert_eq!(versions, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]);
+    }
+}

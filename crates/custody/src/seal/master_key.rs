@@ -75,7 +75,7 @@ impl MasterKey {
             return Err(MasterKeyError::Length { file: file.into(), found: metadata.size().to_string() });
         }
         let mut key = KeyBytes::default();
-        opened.read_exact(&mut *key).map_err(failed)?;
+        opened.read_exact(key.as_mut()).map_err(failed)?;
         Ok(Self(key))
     }
 
@@ -102,16 +102,22 @@ impl MasterKey {
         }
     }
 
-    /// A key that came from elsewhere than a file.
+    /// A key that came from elsewhere than a file. Arrays leave copies on the stack where they are handed on; production has
+    /// a file.
     pub fn from_bytes(mut bytes: [u8; KEY_LENGTH]) -> Self {
-        let key = KeyBytes::new(bytes);
+        let mut key = KeyBytes::default();
+        key.as_mut().copy_from_slice(&bytes);
         bytes.zeroize();
+        Self(key)
+    }
+
+    pub(super) fn from_key(key: KeyBytes) -> Self {
         Self(key)
     }
 
     /// What tells this key from another.
     pub fn fingerprint(&self) -> Fingerprint {
-        let digest = blake3::derive_key("mainstay custody 2026-11-21 master key fingerprint", &*self.0);
+        let digest = blake3::derive_key("mainstay custody 2026-11-21 master key fingerprint", self.0.as_ref());
         let [a, b, c, d, e, f, g, h, ..] = digest;
         Fingerprint([a, b, c, d, e, f, g, h])
     }
@@ -152,7 +158,7 @@ fn write_new(file: &Path, key: &KeyBytes) -> io::Result<()> {
         _ => {}
     }
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).and_then(|mut opened| {
-        opened.write_all(&**key)?;
+        opened.write_all(key.as_ref())?;
         opened.sync_all()?;
         fs::hard_link(&beside, file)
     });

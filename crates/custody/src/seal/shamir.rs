@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::share::SHARE_LENGTH;
 use super::{MasterKey, Seal, SealFault, SealKind, Share};
-use crate::aead::{self, KEY_LENGTH, KeyBytes};
+use crate::aead::{self, KeyBytes};
 
 /// Into how many shares a key is split, and how many of them make it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +68,11 @@ impl ShamirKey {
     pub fn draw(split: Split) -> Result<(Self, Vec<Share>), getrandom::Error> {
         let bytes = aead::draw_key()?;
         let shares = match split.threshold {
-            1 => vec![Zeroizing::new(bytes.to_vec())],
+            1 => vec![Zeroizing::new(bytes.as_ref().to_vec())],
             threshold => split_bytes(&bytes, threshold, split.shares),
         };
         let shares = shares.into_iter().map(|share| Share::from_bytes(share).expect("a share has a share's length"));
-        Ok((Self { key: MasterKey::from_bytes(*bytes), split }, shares.collect()))
+        Ok((Self { key: MasterKey::from_key(bytes), split }, shares.collect()))
     }
 
     /// The key that a threshold of shares makes; none where they are not of one form, or two were taken at one place. That
@@ -82,8 +82,7 @@ impl ShamirKey {
             (1, [share]) => Zeroizing::new(share.as_bytes().to_vec()),
             (_, shares) => combine_bytes(shares)?,
         };
-        let bytes: &[u8; KEY_LENGTH] = bytes.as_slice().try_into().ok()?;
-        Some(Self { key: MasterKey::from_bytes(*bytes), split })
+        Some(Self { key: MasterKey::from_key(KeyBytes::from_slice(&bytes)?), split })
     }
 }
 
@@ -108,7 +107,7 @@ impl Seal for ShamirKey {
 
 /// The crate puts the place of a share first, and Vault last.
 fn split_bytes(key: &KeyBytes, threshold: u8, shares: u8) -> Vec<Zeroizing<Vec<u8>>> {
-    Gf256::split_array(threshold.into(), shares.into(), key.as_slice(), UnwrapErr(SysRng))
+    Gf256::split_array(threshold.into(), shares.into(), key.as_ref(), UnwrapErr(SysRng))
         .expect("the numbers were checked, and the key was drawn from the same generator a moment ago")
         .into_iter()
         .map(|mut share| {
@@ -185,7 +184,7 @@ mod tests {
             }
             product
         }
-        let key = KeyBytes::new([0xa5; 32]);
+        let key = KeyBytes::from_slice(&[0xa5; 32]).unwrap();
         let shares = split_bytes(&key, 2, 3);
         for byte in 0..32 {
             // A line through the key at 0: what a share adds is its place times the slope.

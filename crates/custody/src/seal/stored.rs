@@ -3,7 +3,7 @@
 use mainstay_storage::{ReadError, Row, Statement, Store};
 
 use super::{Seal, SealFault, SealKind, Split};
-use crate::aead::{KEY_LENGTH, KeyBytes};
+use crate::aead::KeyBytes;
 
 /// A row of the table `seal`, which has one where the store is initialised.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,17 +25,14 @@ impl StoredSeal {
     /// Wraps a root key.
     pub async fn wrap(seal: &dyn Seal, root: &KeyBytes) -> Result<Self, SealFault> {
         let kind = seal.kind();
-        let wrapped = seal.wrap(&**root, &kind.context()).await?;
+        let wrapped = seal.wrap(root.as_ref(), &kind.context()).await?;
         Ok(Self { kind, key_id: seal.key_id(), wrapped })
     }
 
     /// The root key; none where the seal's key is not the one that wrapped it, or the row is damaged.
     pub async fn unwrap(&self, seal: &dyn Seal) -> Result<Option<KeyBytes>, SealFault> {
         let opened = seal.unwrap(&self.wrapped, &self.kind.context()).await?;
-        Ok(opened.and_then(|opened| {
-            let bytes: &[u8; KEY_LENGTH] = opened.as_slice().try_into().ok()?;
-            Some(KeyBytes::new(*bytes))
-        }))
+        Ok(opened.and_then(|opened| KeyBytes::from_slice(&opened)))
     }
 
     /// Reads the row.

@@ -7,6 +7,8 @@ mod crash;
 mod full_disk;
 mod keyring;
 mod master_key;
+mod memory;
+mod nonces;
 mod operators;
 mod postgres;
 mod records;
@@ -20,6 +22,10 @@ use mainstay_custody::{Barrier, Change, Custody, Expect, MasterKey, SecretPath};
 use mainstay_storage::Location;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
+
+/// As in the product's binary, which the search of the memory is about.
+#[global_allocator]
+static ALLOCATOR: mainstay_custody::ZeroizeOnFree = mainstay_custody::ZEROIZE_ON_FREE;
 
 /// A master key that tests can have twice.
 fn key(seed: u8) -> MasterKey {
