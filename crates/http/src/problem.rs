@@ -151,6 +151,7 @@ impl From<Rejection> for Problem {
             | Rejection::InvalidParameter { .. }
             | Rejection::InvalidLease { .. }
             | Rejection::InvalidOverlap { .. }
+            | Rejection::StatementsTooLong { .. }
             | Rejection::IdempotencyKeyReused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let title = "The request was refused";
