@@ -25,6 +25,9 @@ const SMALL_BODY: u64 = 64 << 10;
 /// How long a large body waits for its place.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What means yes in a query, as Go reads it: Python's clients write `?list=True`.
+const TRUE: [&str; 6] = ["true", "True", "TRUE", "1", "t", "T"];
+
 /// Content types of bodies that are not JSON.
 const RAW_TYPES: [&str; 2] = ["application/ocsp-request", "application/octet-stream"];
 
@@ -52,7 +55,7 @@ async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
         .ok_or_else(|| bad("the path is not UTF-8, or has a '%' that begins no escape"))?;
     let query: Vec<(String, String)> =
         form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-    let lists = query.iter().any(|(name, value)| name == "list" && value == "true");
+    let lists = query.iter().any(|(name, value)| name == "list" && TRUE.contains(&value.as_str()));
     let method = match parts.method {
         HttpMethod::GET if lists => Method::List,
         HttpMethod::GET | HttpMethod::HEAD => Method::Get,

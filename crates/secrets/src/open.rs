@@ -74,6 +74,11 @@ impl Open {
         self.namespaces.get(tenant, &self.barrier, &self.kinds).await
     }
 
+    /// A tenant's namespace, where anybody has ever acted in it.
+    pub(crate) async fn existing_namespace(&self, tenant: &TenantName) -> Result<Option<Arc<Namespace>>, Refusal> {
+        self.namespaces.find(tenant, &self.barrier, &self.kinds).await
+    }
+
     /// The tenants that have a namespace.
     pub(crate) async fn tenants(&self) -> Result<Vec<TenantName>, Refusal> {
         let folders = Storage::new(self.barrier.clone(), "t/").list("").await?;

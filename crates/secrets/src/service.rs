@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use mainstay_custody::{Custody, RestoreError, SnapshotError, SnapshotSummary, Target};
-use mainstay_policy::Acl;
+use mainstay_policy::{Acl, Decision};
 use mainstay_secrets_engine::{Caller, Kind, Operation, Refusal, Request};
 use mainstay_types::{Role, TenantName, TenantScope, Timestamp, TokenId};
 use secrecy::{ExposeSecret, SecretString};
@@ -68,6 +68,16 @@ pub struct RoleBearer {
     pub scope: TenantScope,
 }
 
+/// A request whose bearer and whose way are known.
+struct Arrival<'a> {
+    call: &'a Call,
+    namespace: &'a Arc<Namespace>,
+    route: Option<(Served, &'a str)>,
+    open_to_all: bool,
+    bearer: Option<&'a Bearer>,
+    now: Timestamp,
+}
+
 /// What a request is about, as the audit log tells it.
 struct Subject<'a> {
     id: String,
@@ -111,6 +121,10 @@ impl Secrets {
             return reply;
         }
         let Some((open, hasher)) = self.open() else { return Reply::errors(503, "Vault is sealed") };
+        if call.path.ends_with('/') && call.is_write() {
+            // As in Vault: whoever does that has a name in mind that this is not.
+            return Reply::errors(400, "cannot write to a path ending in '/'");
+        }
         let outcome = self.serve(&open, &hasher, call).await;
         outcome.unwrap_or_else(|refusal| {
             if let Refusal::Failed { .. } | Refusal::Unavailable { .. } = &refusal {
@@ -216,8 +230,26 @@ impl Secrets {
 
     async fn serve(&self, open: &Arc<Open>, hasher: &Hasher, call: &Call) -> Result<Reply, Refusal> {
         let now = Timestamp::now();
-        let bearer = bearer(open, call, now).await?;
-        let reply = self.serve_bearer(open, hasher, call, bearer.as_ref(), now).await;
+        let presented = bearer(open, call, now).await;
+        let known = presented.as_ref().ok().and_then(Option::as_ref);
+        let tenant = tenant(call, known)?;
+        let namespace = match known {
+            Some(_) => Some(open.namespace(&tenant).await?),
+            // Nobody makes a tenant's namespace without a token.
+            None => open.existing_namespace(&tenant).await?,
+        };
+        let unrouted = Subject::new(call, &tenant);
+        let Some(namespace) = namespace else { return self.refuse(hasher, &unrouted, Refusal::Denied) };
+        let route = namespace.route(&call.path);
+        let open_to_all = route.as_ref().is_some_and(|(served, rest)| is_open_to_all(served, rest));
+        // Who logs in may still bear a token that has ended. It is not asked for, and so neither refused nor used up.
+        let bearer = if open_to_all { Ok(None) } else { take_use(open, call, presented).await };
+        let bearer = match bearer {
+            Ok(bearer) => bearer,
+            Err(refusal) => return self.refuse(hasher, &unrouted, refusal),
+        };
+        let arrival = Arrival { call, namespace: &namespace, route, open_to_all, bearer: bearer.as_ref(), now };
+        let reply = self.serve_arrival(open, hasher, arrival).await;
         if let Some(bearer) = bearer.filter(|bearer| bearer.is_used_up) {
             // That was the token's last use. What hangs on it is taken back beside the answer.
             open.agenda.put(Timestamp::EPOCH, crate::lease::Due::Token(bearer.key));
@@ -225,27 +257,20 @@ impl Secrets {
         reply
     }
 
-    async fn serve_bearer(
-        &self,
-        open: &Arc<Open>,
-        hasher: &Hasher,
-        call: &Call,
-        bearer: Option<&Bearer>,
-        now: Timestamp,
-    ) -> Result<Reply, Refusal> {
-        let tenant = tenant(call, bearer)?;
-        let namespace = open.namespace(&tenant).await?;
-        let mut subject = Subject {
-            id: uuid::Uuid::new_v4().to_string(),
-            call,
-            tenant: Some(&tenant),
-            operation: plain_operation(call),
-            bearer,
-            mounted: None,
-        };
-        let Some((target, rest)) = namespace.route(&call.path) else {
-            // Whoever has no token is not told what is mounted.
-            let refusal = if bearer.is_none() { Refusal::Denied } else { no_handler(&call.path) };
+    async fn serve_arrival(&self, open: &Arc<Open>, hasher: &Hasher, arrival: Arrival<'_>) -> Result<Reply, Refusal> {
+        let Arrival { call, namespace, route, open_to_all, bearer, now } = arrival;
+        let tenant = &namespace.tenant;
+        let mut subject = Subject { bearer, ..Subject::new(call, tenant) };
+        let Some((target, rest)) = route else {
+            // Who may do nothing there is not told that nothing is mounted.
+            let allowed = match bearer {
+                Some(bearer) => {
+                    let policies = namespace.acl(&bearer.entry.policies).await?;
+                    decide(&policies, call, &subject).allowed
+                }
+                None => false,
+            };
+            let refusal = if allowed { no_handler(&call.path) } else { Refusal::Denied };
             return self.refuse(hasher, &subject, refusal);
         };
         let mounted = match &target {
@@ -253,10 +278,7 @@ impl Secrets {
             _ => None,
         };
         subject.mounted = mounted.as_deref();
-        let open_to_all = mounted
-            .as_ref()
-            .is_some_and(|mounted| mounted.backend.globs().unauthenticated.iter().any(|pattern| fits(pattern, rest)));
-        let mut request = mounted.as_ref().map(|mounted| request(call, mounted, rest, &tenant, bearer, now));
+        let mut request = mounted.as_ref().map(|mounted| request(call, mounted, rest, tenant, bearer, now));
         if !open_to_all && bearer.is_none() {
             return self.refuse(hasher, &subject, Refusal::Denied);
         }
@@ -271,12 +293,7 @@ impl Secrets {
         if let (false, Some(bearer)) = (open_to_all, bearer) {
             let policies = namespace.acl(&bearer.entry.policies).await?;
             let decision = decide(&policies, call, &subject);
-            let needs_sudo = match &target {
-                Served::System => system::needs_sudo(rest),
-                Served::Token => token::SUDO.contains(&rest),
-                Served::Backend(mounted) => mounted.backend.globs().sudo.iter().any(|pattern| fits(pattern, rest)),
-                Served::Cubbyhole => false,
-            };
+            let needs_sudo = needs_sudo(&target, rest) || needs_sudo(&target, without_slash(rest));
             sudo = decision.sudo;
             if !decision.allowed || (needs_sudo && !decision.sudo) {
                 return self.refuse(hasher, &subject, Refusal::Denied);
@@ -287,12 +304,12 @@ impl Secrets {
         let outcome = match (target, bearer, &acl) {
             (Served::Backend(mounted), ..) => {
                 let request = request.as_ref().ok_or_else(|| no_handler(&call.path))?;
-                dispatch(open, &namespace, &mounted, request, bearer, call, now).await
+                dispatch(open, namespace, &mounted, request, bearer, call, now).await
             }
             (target, Some(bearer), Some(acl)) => {
                 let asked = Asked {
                     open,
-                    namespace: &namespace,
+                    namespace,
                     bearer,
                     token: call.token.as_ref().map_or("", ExposeSecret::expose_secret),
                     acl,
@@ -364,6 +381,11 @@ impl Secrets {
 }
 
 impl<'a> Subject<'a> {
+    fn new(call: &'a Call, tenant: &'a TenantName) -> Self {
+        let id = uuid::Uuid::new_v4().to_string();
+        Self { id, call, tenant: Some(tenant), operation: plain_operation(call), bearer: None, mounted: None }
+    }
+
     fn context(&self) -> Context<'a> {
         Context {
             id: self.id.clone(),
@@ -384,19 +406,32 @@ async fn bearer(open: &Arc<Open>, call: &Call, now: Timestamp) -> Result<Option<
     if token.len() > LONGEST_TOKEN {
         return Err(Refusal::Denied);
     }
-    let unwrapping = call.path.starts_with("sys/wrapping/");
-    let refused = || if unwrapping { wrapping::invalid() } else { Refusal::Denied };
-    let mut bearer = open.tokens.authenticate(token, now).await?.ok_or_else(refused)?;
+    let bearer = open.tokens.authenticate(token, now).await?.ok_or_else(|| not_accepted(call))?;
     if !network::allows(&bearer.entry.bound_cidrs, call.remote) {
         return Err(Refusal::Denied);
     }
+    Ok(Some(bearer))
+}
+
+/// Takes one of the uses that the token of a call may have, whatever becomes of the call.
+async fn take_use(
+    open: &Open,
+    call: &Call,
+    presented: Result<Option<Bearer>, Refusal>,
+) -> Result<Option<Bearer>, Refusal> {
+    let Some(mut bearer) = presented? else { return Ok(None) };
     // Looking at a wrapped answer's age does not use its token up.
     let only_looks = bearer.entry.kind == TokenKind::Wrapping && call.path == "sys/wrapping/lookup";
     if bearer.entry.num_uses > 0 && !only_looks {
-        let left = open.tokens.use_once(&bearer.key).await?.ok_or_else(refused)?;
+        let left = open.tokens.use_once(&bearer.key).await?.ok_or_else(|| not_accepted(call))?;
         bearer.is_used_up = left == 0;
     }
     Ok(Some(bearer))
+}
+
+/// What is said of a token that is not accepted.
+fn not_accepted(call: &Call) -> Refusal {
+    if call.path.starts_with("sys/wrapping/") { wrapping::invalid() } else { Refusal::Denied }
 }
 
 /// The tenant of a call: the one it names, if the token may act there.
@@ -475,7 +510,7 @@ async fn dispatch(
     Ok(outcome)
 }
 
-fn decide(acl: &Acl, call: &Call, subject: &Subject<'_>) -> mainstay_policy::Decision {
+fn decide(acl: &Acl, call: &Call, subject: &Subject<'_>) -> Decision {
     let operation = match subject.operation {
         Operation::Create => mainstay_policy::Operation::Create,
         Operation::Read => mainstay_policy::Operation::Read,
@@ -484,7 +519,33 @@ fn decide(acl: &Acl, call: &Call, subject: &Subject<'_>) -> mainstay_policy::Dec
         Operation::Delete => mainstay_policy::Operation::Delete,
         Operation::List => mainstay_policy::Operation::List,
     };
-    acl.check(&call.path, operation, &call.data, call.wrap_seconds)
+    let decision = acl.check(&call.path, operation, &call.data, call.wrap_seconds);
+    let bare = without_slash(&call.path);
+    if bare == call.path || subject.operation == Operation::List {
+        return decision;
+    }
+    // Engines take a path with a slash at its end for the one without: a denial of that one counts.
+    let other = acl.check(bare, operation, &call.data, call.wrap_seconds);
+    Decision { allowed: decision.allowed && other.allowed, sudo: decision.sudo && other.sudo }
+}
+
+/// Whether a path is for everybody, as those are where one logs in.
+fn is_open_to_all(served: &Served, rest: &str) -> bool {
+    let Served::Backend(mounted) = served else { return false };
+    mounted.backend.globs().unauthenticated.iter().any(|pattern| fits(pattern, rest))
+}
+
+fn needs_sudo(served: &Served, rest: &str) -> bool {
+    match served {
+        Served::System => system::needs_sudo(rest),
+        Served::Token => token::SUDO.contains(&rest),
+        Served::Backend(mounted) => mounted.backend.globs().sudo.iter().any(|pattern| fits(pattern, rest)),
+        Served::Cubbyhole => false,
+    }
+}
+
+fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
 }
 
 fn plain_operation(call: &Call) -> Operation {
@@ -517,8 +578,7 @@ fn fits(glob: &str, path: &str) -> bool {
 
 /// Refuses paths that could mean something else to somebody else. There is one way to write each.
 fn check_path(path: &str) -> Result<(), Refusal> {
-    let trimmed = path.strip_suffix('/').unwrap_or(path);
-    let segments_are_plain = trimmed.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+    let segments_are_plain = without_slash(path).split('/').all(|segment| !matches!(segment, "" | "." | ".."));
     if path.len() > LONGEST_PATH {
         return Err(Refusal::invalid(format!("the path has {} bytes and may have {LONGEST_PATH}", path.len())));
     }

@@ -224,6 +224,23 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
+    /// A tenant's namespace, where it has one.
+    pub(crate) async fn find(
+        &self,
+        tenant: &TenantName,
+        barrier: &Barrier,
+        kinds: &Arc<Kinds>,
+    ) -> Result<Option<Arc<Namespace>>, Refusal> {
+        if let Some(namespace) = self.known(tenant) {
+            return Ok(Some(namespace));
+        }
+        let storage = Storage::new(barrier.clone(), format!("t/{tenant}/"));
+        match storage.value::<Vec<MountRecord>>(TABLE).await? {
+            Some(_) => self.get(tenant, barrier, kinds).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// A tenant's namespace, opened on the first touch.
     pub(crate) async fn get(
         &self,
@@ -231,17 +248,19 @@ impl Namespaces {
         barrier: &Barrier,
         kinds: &Arc<Kinds>,
     ) -> Result<Arc<Namespace>, Refusal> {
-        let known =
-            |namespaces: &Self| namespaces.open.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
-        if let Some(namespace) = known(self) {
+        if let Some(namespace) = self.known(tenant) {
             return Ok(namespace);
         }
         let _opening = self.opening.lock().await;
-        if let Some(namespace) = known(self) {
+        if let Some(namespace) = self.known(tenant) {
             return Ok(namespace);
         }
         let namespace = Arc::new(Namespace::open(tenant.clone(), barrier.clone(), kinds.clone()).await?);
         self.open.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), namespace.clone());
         Ok(namespace)
+    }
+
+    fn known(&self, tenant: &TenantName) -> Option<Arc<Namespace>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
     }
 }

@@ -42,6 +42,10 @@ pub(crate) async fn handle(secrets: &Secrets, asked: &Asked<'_>, first: &str, re
             secrets.custody().rotate_data_key().await.map_err(keyring)?;
             Answer::nothing()
         }
+        ("rekey", "backup") if asked.operation == Operation::Read => {
+            return Err(Refusal::invalid("no backed-up keys found"));
+        }
+        ("rekey", "backup") if asked.operation == Operation::Delete => Answer::nothing(),
         ("rekey", "init") => rekey(secrets, asked).await?,
         ("rekey", "update") if write => rekey_update(secrets, asked).await?,
         ("generate-root", "attempt") => generate_root(secrets, asked).await?,

@@ -35,7 +35,13 @@ pub(crate) async fn legacy(asked: &Asked<'_>, name: &str) -> Result<Outcome, Ref
 
 /// One policy, whose text is called differently by the two.
 async fn one(asked: &Asked<'_>, name: &str, text_field: &str) -> Result<Outcome, Refusal> {
-    let name = PolicyName::parse(name).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let name = match PolicyName::parse(name) {
+        Ok(name) => name,
+        // No policy has such a name: there is none to read, and nothing to remove.
+        Err(_) if asked.operation == Operation::Read => return Err(Refusal::NotFound),
+        Err(_) if asked.operation == Operation::Delete => return Ok(Outcome::answer(Answer::nothing())),
+        Err(error) => return Err(Refusal::invalid(error.to_string())),
+    };
     let policies = &asked.namespace.policies;
     match asked.operation {
         Operation::Read => {

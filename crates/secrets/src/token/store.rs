@@ -128,15 +128,16 @@ impl Tokens {
     /// Uses one of a token's uses, and answers how many are left; nothing where another request took the last one.
     pub(crate) async fn use_once(&self, key: &TokenKey) -> Result<Option<u64>, Refusal> {
         let mut left = None;
-        self.change(key, |entry| {
+        let change = |entry: &mut TokenEntry| {
             left = entry.num_uses.checked_sub(1).filter(|_| !entry.revoking);
             entry.num_uses = left.unwrap_or(entry.num_uses);
             // The last use is this request's; whoever comes next finds a token that is being revoked.
             entry.revoking |= left == Some(0);
             left.is_some()
-        })
-        .await?;
-        Ok(left)
+        };
+        // A token that is gone at a second try has given nothing, whatever the first one saw.
+        let changed = self.change(key, change).await?;
+        Ok(changed.and(left))
     }
 
     /// Changes a token; nothing is written where the change says false, and nothing is answered where it is gone.
