@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use mainstay_control::draw_id;
 use mainstay_domain::command::{CreateBinding, DeleteBinding, Rejection, RenewBinding, Request, RotateBinding};
-use mainstay_domain::view::{Binding, OperationState, View};
+use mainstay_domain::view::{Binding, BindingState, OperationState, View};
 use mainstay_types::{BindingId, ConsumerName, InstanceName, OperationId, Role};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,7 @@ async fn list(
 ) -> Result<Json<BindingList>, Problem> {
     let view = api.control.view();
     let instance = view.instance(&caller.tenant, &name).ok_or(Rejection::InstanceNotFound { name })?;
-    let bindings = view.bindings_of(instance).map(|binding| body(binding));
+    let bindings = view.bindings_of(instance).map(|binding| body(&api, binding));
     Ok(Json(Page::of(bindings, &params, |binding| binding.id.clone())))
 }
 
@@ -182,7 +182,7 @@ async fn create(
 )]
 async fn get(State(api): ApiState, caller: Caller, At(id): At<BindingId>) -> Result<Json<BindingBody>, Problem> {
     let view = api.control.view();
-    own(&view, &caller, &id).map(body).map(Json)
+    own(&view, &caller, &id).map(|binding| Json(body(&api, binding)))
 }
 
 /// Revokes a binding: its credentials stop working and its sessions end.
@@ -233,7 +233,7 @@ async fn renew(
     let command = RenewBinding { tenant: caller.tenant.clone(), id: id.clone(), lease_seconds };
     api.control.submit(caller.actor.clone(), command).await?;
     let view = api.control.view();
-    own(&view, &caller, &id).map(self::body).map(Json)
+    own(&view, &caller, &id).map(|binding| Json(self::body(&api, binding)))
 }
 
 /// Gives a binding a new credential; the old one works on until the overlap ends.
@@ -315,7 +315,10 @@ fn own<'a>(view: &'a View, caller: &Caller, id: &BindingId) -> Result<&'a Bindin
     binding.map(|binding| &**binding).ok_or_else(|| Rejection::BindingNotFound { id: id.clone() }.into())
 }
 
-fn body(binding: &Binding) -> BindingBody {
+fn body(api: &Api, binding: &Binding) -> BindingBody {
+    let in_work = matches!(binding.state, BindingState::Requested | BindingState::Revoking);
+    // What keeps the work from getting on is known of the instance, which is worked on one step at a time.
+    let trouble = || api.control.trouble_with(&binding.instance_id).filter(|_| in_work);
     let retiring = binding.credentials.iter().filter_map(|credential| {
         let retire_at = credential.retire_at?.to_string();
         Some(RetiringBody { generation: credential.generation, retire_at })
@@ -325,7 +328,7 @@ fn body(binding: &Binding) -> BindingBody {
         instance: binding.instance.to_string(),
         consumer: binding.consumer.to_string(),
         state: binding.state.to_string(),
-        reason: binding.reason.clone(),
+        reason: binding.reason.clone().or_else(trouble),
         generation: binding.current().map(|credential| credential.generation),
         lease_seconds: binding.lease_seconds,
         created_at: binding.created_at.to_string(),

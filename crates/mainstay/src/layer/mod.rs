@@ -2,6 +2,7 @@
 
 mod admin_token;
 mod data_dir;
+mod databases;
 mod tls;
 mod tokens;
 
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Seal};
 
+use self::databases::LayerDatabases;
 use self::tokens::JournalTokens;
 
 pub use admin_token::TokenFileError;
@@ -118,7 +120,7 @@ impl Layer {
         let control = Control::new(journal, custody.clone(), engines.clone(), control_config);
         let audit = open_audit(&config.custody.audit_file)?;
         let tokens = Arc::new(JournalTokens::new(control.clone()));
-        let secrets = Secrets::new(custody.clone(), kinds(), tokens, audit).await.map_err(BuildError::Secrets)?;
+        let secrets = Secrets::new(custody.clone(), kinds(&control), tokens, audit).await.map_err(BuildError::Secrets)?;
         Ok(Self { config, data_dir, _claim: claim, control, custody, secrets, engines })
     }
 
@@ -206,11 +208,13 @@ fn open_audit(file: &Path) -> Result<AuditFile, BuildError> {
 }
 
 /// Every kind of secrets engine and auth method that this version has.
-fn kinds() -> Vec<Arc<dyn Kind>> {
+fn kinds(control: &Control) -> Vec<Arc<dyn Kind>> {
+    let databases = Arc::new(LayerDatabases::new(control.clone()));
     vec![
         Arc::new(mainstay_secrets_kv::KvKind),
         Arc::new(mainstay_secrets_transit::TransitKind),
         Arc::new(mainstay_secrets_pki::PkiKind),
+        Arc::new(mainstay_secrets_database::DatabaseKind::new(databases)),
         Arc::new(mainstay_auth_methods::ApproleKind),
         Arc::new(mainstay_auth_methods::UserpassKind::default()),
         Arc::new(mainstay_auth_methods::JwtKind::Jwt),
