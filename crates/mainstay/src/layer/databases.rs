@@ -105,7 +105,10 @@ impl LayerDatabases {
 impl Databases for LayerDatabases {
     async fn check(&self, tenant: &TenantName, name: &InstanceName) -> Result<(), Refusal> {
         let view = self.control.view();
-        let not_there = || refused(SubmitError::Rejected(Rejection::InstanceNotFound { name: name.clone() }));
+        let not_there = || {
+            let rejection = Rejection::InstanceNotFound { name: name.clone() };
+            Refusal::invalid(format!("error verifying connection: {rejection}; {}", rejection.remedy()))
+        };
         let instance = view.instance(tenant, name).ok_or_else(not_there)?;
         if !instance.contract.to_string().starts_with(CONTRACT) {
             return Err(Refusal::invalid(format!(
