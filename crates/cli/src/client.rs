@@ -1,7 +1,9 @@
 //! The HTTP API, as this command line calls it.
 
+mod authorities;
 mod pages;
 mod stream;
+mod vault;
 
 use std::fmt;
 use std::io;
@@ -15,7 +17,9 @@ use serde::Serialize;
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::{Agent, Body, Proxy, RequestBuilder, Timeout};
 
+pub(crate) use authorities::Authorities;
 pub(crate) use pages::Pages;
+pub(crate) use vault::{Envelope, Vault};
 
 use crate::failure::{Failure, Problem};
 use crate::operation;
@@ -39,7 +43,8 @@ pub(crate) struct Address(String);
 pub(crate) struct Client {
     agent: Agent,
     address: Address,
-    token: SecretString,
+    /// Nothing where a verb needs none, as those that unseal do.
+    token: Option<SecretString>,
     tenant: Option<TenantName>,
 }
 
@@ -77,7 +82,12 @@ impl fmt::Display for Address {
 // === impl Client ===
 
 impl Client {
-    pub fn new(address: Address, token: SecretString, tenant: Option<TenantName>) -> Self {
+    pub fn new(
+        address: Address,
+        authorities: Option<Authorities>,
+        token: Option<SecretString>,
+        tenant: Option<TenantName>,
+    ) -> Self {
         let proxy = if address.is_loopback() { None } else { Proxy::try_from_env() };
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -88,9 +98,19 @@ impl Client {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(ANSWER_TIMEOUT))
             .timeout_recv_body(Some(BODY_TIMEOUT))
+            .tls_config(authorities.map(Authorities::into_tls).unwrap_or_default())
             .user_agent(concat!("mainstay/", env!("CARGO_PKG_VERSION")))
             .build();
         Self { agent: config.into(), address, token, tenant }
+    }
+
+    /// The same API, asked with another token or with none.
+    pub fn with_token(&self, token: Option<SecretString>) -> Self {
+        Self { agent: self.agent.clone(), address: self.address.clone(), token, tenant: self.tenant.clone() }
+    }
+
+    pub fn token(&self) -> Option<&SecretString> {
+        self.token.as_ref()
     }
 
     /// The tenant that the user named.
@@ -153,9 +173,11 @@ impl Client {
     }
 
     fn dress<B>(&self, request: RequestBuilder<B>, query: &[(&str, &str)]) -> RequestBuilder<B> {
-        let request = request
-            .query_pairs(query.iter().copied())
-            .header("authorization", format!("Bearer {}", self.token.expose_secret()));
+        let request = request.query_pairs(query.iter().copied());
+        let request = match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {}", token.expose_secret())),
+            None => request,
+        };
         match &self.tenant {
             Some(tenant) => request.header("mainstay-tenant", tenant.as_str()),
             None => request,

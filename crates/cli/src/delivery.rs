@@ -1,6 +1,7 @@
 //! How credentials reach a consumer: variables, a document, a URI, or files after the Service Binding specification.
 
 mod directory;
+mod memory;
 mod variables;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use clap::{Args, ValueEnum};
 use secrecy::ExposeSecret;
 
 pub(crate) use directory::{remove, write as write_directory};
-pub(crate) use variables::variables;
+pub(crate) use memory::warn_of_disk;
+pub(crate) use variables::{variable_name, variables};
 
 use crate::duration::rough;
 use crate::failure::Failure;
@@ -91,7 +93,11 @@ impl Delivery {
                     });
                 }
             },
-            Self::Directory(out) => output::write(&format!("{}\n", files(out, &bound)?.display()))?,
+            Self::Directory(out) => {
+                let directory = files(out, &bound)?;
+                warn_of_disk(&directory);
+                output::write(&format!("{}\n", directory.display()))?;
+            }
         }
         let expires = bound.lease_seconds.map(|seconds| format!("expires in {}, ", rough(seconds))).unwrap_or_default();
         output::message(&format!("Binding {0}: {expires}ends with `mainstay unbind {0}`.", bound.id));

@@ -8,12 +8,19 @@ use serde::Deserialize;
 
 use crate::output;
 
+mod custody;
+
+pub(crate) use custody::CustodyRefusal;
+
 /// Why a verb was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The API refused.
     #[error("{}", .0.sentence())]
     Refused(Problem),
+    /// Secret custody refused.
+    #[error("{0}")]
+    Custody(CustodyRefusal),
     /// Nobody listens at the address.
     #[error("nothing answers at {address}")]
     NotRunning { address: String },
@@ -103,7 +110,8 @@ impl Failure {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::NotRunning { .. } | Self::Transport { .. } | Self::Timeout { .. } => true,
-            Self::Refused(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
+            Self::Refused(problem) => is_passing(problem.status),
+            Self::Custody(refusal) => is_passing(refusal.status()),
             _ => false,
         }
     }
@@ -127,6 +135,7 @@ impl Failure {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Refused(problem) => problem.remedy.clone(),
+            Self::Custody(refusal) => refusal.remedy(),
             Self::NotRunning { .. } => {
                 Some("start the layer with `mainstay up`, or name its address with --address or MAINSTAY_ADDR".into())
             }
@@ -149,6 +158,11 @@ impl Failure {
             | Self::Output(_) => None,
         }
     }
+}
+
+/// Whether a status says that the same request may succeed in a moment.
+fn is_passing(status: u16) -> bool {
+    matches!(status, 429 | 502 | 503 | 504)
 }
 
 // === impl Problem ===

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use mainstay_types::TenantName;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::client::{Address, Client};
+use crate::client::{Address, Authorities, Client};
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::session::Session;
@@ -27,6 +27,10 @@ pub struct Global {
     /// Prefer the environment variable: others on this machine can see the arguments of a process.
     #[arg(long, global = true, env = "MAINSTAY_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = unchecked)]
     token: Option<SecretString>,
+
+    /// The PEM file with the certificates to trust an https address by [default: the public authorities]
+    #[arg(long, global = true, env = "MAINSTAY_CACERT", value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
 
     /// The tenant to act in [default: the token's, else 'default']
     #[arg(long, global = true, env = "MAINSTAY_TENANT", value_name = "NAME")]
@@ -84,23 +88,38 @@ impl Global {
         matches!(self.output, Some(OutputFlag::Json))
     }
 
-    pub(crate) fn session(&self) -> Result<Session, Failure> {
-        let token = match &self.token {
-            Some(typed) => token(typed.expose_secret()).map_err(Failure::usage)?,
-            None => token_of(&self.data_dir())?,
+    /// What a verb works with. One that needs no token gets the one that there is, or none.
+    pub(crate) fn session(&self, needs_token: bool) -> Result<Session, Failure> {
+        let found = match &self.token {
+            Some(typed) => token(typed.expose_secret()).map_err(Failure::usage),
+            None => token_of(&self.data_dir()),
         };
+        let token = match found {
+            Ok(token) => Some(token),
+            Err(failure) if needs_token => return Err(failure),
+            Err(_) => None,
+        };
+        let authorities = self.ca_cert.as_deref().map(Authorities::read).transpose()?;
         let format = self.output.map(|flag| match flag {
             OutputFlag::Table => Format::Table,
             OutputFlag::Json => Format::Json,
             OutputFlag::Yaml => Format::Yaml,
         });
-        Ok(Session::new(Client::new(self.address.clone(), token, self.tenant.clone()), format))
+        let client = Client::new(self.address.clone(), authorities, token, self.tenant.clone());
+        Ok(Session::new(client, format))
     }
 }
 
 /// Takes anything: what a parser of clap's refuses, clap prints.
 fn unchecked(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(SecretString::from(text))
+}
+
+/// Reads the token that a file holds.
+pub(crate) fn token_in(file: &Path) -> Result<SecretString, Failure> {
+    let text = crate::session::read_file(file, LONGEST_TOKEN_FILE)
+        .map_err(|source| Failure::local(format!("{} cannot be read", file.display()), source))?;
+    token(text.trim()).map_err(|rule| Failure::usage(format!("{} does not hold a token: {rule}", file.display())))
 }
 
 /// Reads a token without repeating it in the error.

@@ -6,6 +6,7 @@
 //! Data goes to standard output, messages to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage; `diff` answers
 //! 0 same, 1 different, 2 failed; `run` answers with the exit code of what it ran.
 
+mod agent;
 mod client;
 mod delivery;
 mod duration;
@@ -14,7 +15,9 @@ mod global;
 mod manifest;
 mod operation;
 mod output;
+mod prompt;
 mod resource;
+mod secret;
 mod session;
 mod verb;
 
@@ -26,7 +29,7 @@ use std::process::ExitCode;
 /// Does what was typed and says how it went, as an exit code and on standard error.
 pub fn run(global: &Global, verb: Verb) -> ExitCode {
     let failed = verb.exit_code_of_failure();
-    let done = global.session().and_then(|session| verb.run(&session));
+    let done = global.session(verb.needs_token()).and_then(|session| verb.run(&session));
     match done {
         Ok(code) => ExitCode::from(code),
         // Whoever reads the output has enough of it: `mainstay list | head -1`.

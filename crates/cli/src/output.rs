@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::failure::Failure;
 
 pub(crate) use document::document;
-pub(crate) use table::{Cell, table, vertical};
+pub(crate) use table::{Cell, clean, table, vertical};
 
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,12 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 /// Prints data; its colours only where a terminal shows them.
 pub(crate) fn write(text: &str) -> Result<(), Failure> {
     let mut out = AutoStream::auto(io::stdout().lock());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
+/// Prints a value as it is, escape sequences included: it is somebody's data and not ours.
+pub(crate) fn write_raw(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
 }
 

@@ -1,10 +1,12 @@
 //! The verbs: one file each.
 
+mod agent;
 mod apply;
 mod bind;
 mod bindings;
 mod clusters;
 mod create;
+mod custody;
 mod delete;
 mod diff;
 mod events;
@@ -15,6 +17,7 @@ mod offerings;
 mod operations;
 mod rotate;
 mod run;
+mod secret;
 mod status;
 mod token;
 mod unbind;
@@ -52,11 +55,21 @@ pub enum Verb {
     /// Run a command with credentials that end when it does
     ///
     /// The command finds them as variables (NAME_URI, NAME_HOST, ...) and as files below $SERVICE_BINDING_ROOT. They are
-    /// renewed while it runs. It does not get MAINSTAY_TOKEN.
+    /// renewed while it runs. The keys of a secret are variables, and on no disk. It does not get MAINSTAY_TOKEN.
     ///
     /// Exits with the command's exit code, 128 and the signal where one ended it, 127 where it does not exist, 126 where
     /// it cannot be run.
     Run(run::Run),
+    /// Write, read, list and delete secrets
+    Secret(secret::Secret),
+    /// Render secrets into files, again whenever they change
+    ///
+    /// A template is a Jinja text in which `secret("secret/app").password` stands for a value. The agent writes each file
+    /// at once and for its owner alone, and runs a command after a change. While custody cannot be asked the files stay as
+    /// they were. It ends on SIGTERM.
+    Agent(agent::Agent),
+    /// Look after the seal, the keys and the leases of secret custody
+    Custody(custody::Custody),
     /// Show what happened
     Events(events::Events),
     /// Create what a file of instances names and is missing
@@ -84,6 +97,9 @@ impl Verb {
             Self::Status(verb) => return verb.run(session),
             Self::Run(verb) => return verb.run(session),
             Self::Diff(verb) => return verb.run(session),
+            Self::Custody(verb) => return verb.run(session),
+            Self::Secret(verb) => verb.run(session),
+            Self::Agent(verb) => verb.run(session),
             Self::Offerings(verb) => verb.run(session),
             Self::Create(verb) => verb.run(session),
             Self::List(verb) => verb.run(session),
@@ -101,6 +117,15 @@ impl Verb {
             Self::Operations(verb) => verb.run(session),
         }?;
         Ok(0)
+    }
+
+    /// Whether it cannot do without a token.
+    pub(crate) fn needs_token(&self) -> bool {
+        match self {
+            Self::Custody(verb) => verb.needs_token(),
+            Self::Agent(verb) => verb.needs_token(),
+            _ => true,
+        }
     }
 
     /// The exit code of a failure: 1, except where 1 is an answer.

@@ -50,7 +50,7 @@ fn answer(status: &str, media_type: &str, body: &str) -> String {
 
 fn client(address: SocketAddr) -> Client {
     let address: Address = address.to_string().parse().unwrap();
-    Client::new(address, SecretString::from("canary-token"), Some("acme".parse().unwrap()))
+    Client::new(address, None, Some(SecretString::from("canary-token")), Some("acme".parse().unwrap()))
 }
 
 fn said(failure: &Failure) -> String {

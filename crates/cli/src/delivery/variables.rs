@@ -12,7 +12,7 @@ pub(crate) struct Variable<'a> {
 
 /// The variables of a binding: `SHOP_URI`, `SHOP_HOST`, ...
 pub(crate) fn variables(bound: &Bound) -> Vec<Variable<'_>> {
-    let named = |(key, value): (&String, _)| (variable_name(bound.instance.as_str(), key), value);
+    let named = |(key, value): (&String, _)| (variable_name(Some(bound.instance.as_str()), key), value);
     let credentials = bound.credentials.iter();
     credentials
         .map(|(key, credential)| named((key, &credential.0)))
@@ -30,8 +30,8 @@ impl Variable<'_> {
 }
 
 /// Upper snake case; what a variable's name cannot hold becomes an underscore.
-fn variable_name(instance: &str, key: &str) -> String {
-    let joined = format!("{instance}_{key}");
+pub(crate) fn variable_name(prefix: Option<&str>, key: &str) -> String {
+    let joined = prefix.map_or_else(|| key.to_owned(), |prefix| format!("{prefix}_{key}"));
     let name: String = joined
         .chars()
         .map(|symbol| if symbol.is_ascii_alphanumeric() { symbol.to_ascii_uppercase() } else { '_' })
@@ -65,7 +65,7 @@ mod tests {
             (("a", "we;ird\n"), "A_WE_IRD_"),
         ];
         for ((instance, key), expected) in cases {
-            assert_eq!(variable_name(instance, key), expected);
+            assert_eq!(variable_name(Some(instance), key), expected);
         }
     }
 

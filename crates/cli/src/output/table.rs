@@ -53,8 +53,9 @@ impl Cell {
             Self::Plain(text) => clean(text),
             Self::State(text) => {
                 let style = match text.as_str() {
-                    "ready" | "succeeded" | "proven" | "active" | "yes" => GOOD,
-                    "failed" | "degraded" | "no" | "missing" | "overdue" | "revoked" | "expired" => BAD,
+                    "ready" | "succeeded" | "proven" | "active" | "yes" | "current" | "open" => GOOD,
+                    "failed" | "degraded" | "no" | "missing" | "overdue" | "revoked" | "expired" | "sealed"
+                    | "destroyed" => BAD,
                     _ => CHANGING,
                 };
                 format!("{style}{}{style:#}", clean(text))
@@ -88,7 +89,7 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
 }
 
 /// Text from elsewhere without what would break the table or command the terminal.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|symbol| if symbol.is_control() { ' ' } else { symbol }).collect()
 }
 

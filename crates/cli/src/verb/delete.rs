@@ -1,11 +1,10 @@
-use std::io::{self, BufRead, IsTerminal};
-
 use clap::Args;
 use mainstay_types::InstanceName;
 
 use crate::failure::Failure;
 use crate::operation;
 use crate::output::{self, Format};
+use crate::prompt;
 use crate::resource;
 use crate::session::Session;
 
@@ -29,7 +28,8 @@ pub struct Delete {
 
 impl Delete {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        if !self.yes && !confirmed(&self.name)? {
+        let consequence = format!("deleting {} removes all its data", self.name);
+        if !self.yes && !prompt::confirmed(&consequence, self.name.as_str())? {
             return Err(Failure::usage(format!("{} was not deleted", self.name)));
         }
         let mut query = Vec::new();
@@ -57,18 +57,4 @@ pub(super) fn ended(session: &Session, what: &str, answer: &str) -> Result<(), F
     }
     let operation: resource::Operation = output::read(answer)?;
     session.print_one::<resource::Operation>(&session.client.get(&format!("/operations/{}", operation.id), &[])?)
-}
-
-/// Asks the person at the terminal; where there is none, nobody can have meant it.
-fn confirmed(name: &InstanceName) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Failure::Usage {
-            sentence: format!("deleting {name} removes all its data, and nobody can be asked"),
-            remedy: Some("say --yes".to_owned()),
-        });
-    }
-    output::message(&format!("This deletes {name} with all its data. Type its name to go on:"));
-    let mut typed = String::new();
-    io::stdin().lock().read_line(&mut typed).map_err(|error| Failure::local("the answer cannot be read", error))?;
-    Ok(typed.trim() == name.as_str())
 }

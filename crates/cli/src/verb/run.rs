@@ -1,6 +1,10 @@
 //! `mainstay run --bind shop -- command`: credentials that live exactly as long as the command.
+//!
+//! The command gets values and never a token, and this process asks for exactly the paths that were named. So there is no
+//! token to narrow: a policy for each run would have to be written by a token that may do far more, and would stay behind.
 
 mod child;
+mod grant;
 mod leases;
 mod place;
 
@@ -17,6 +21,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 
 use child::Command;
+use grant::{Grant, Granted};
 use leases::Leases;
 use place::Place;
 
@@ -24,8 +29,13 @@ use place::Place;
 #[derive(Args)]
 pub struct Run {
     /// An instance to bind; may be given more than once
-    #[arg(long = "bind", value_name = "NAME", required = true)]
+    #[arg(long = "bind", value_name = "NAME", required_unless_present = "secrets")]
     instances: Vec<InstanceName>,
+
+    /// A secret whose keys become variables: `secret/app` gives DB_PASSWORD, `secret/app=APP` gives APP_DB_PASSWORD;
+    /// may be given more than once
+    #[arg(long = "secret", value_name = "PATH[=PREFIX]")]
+    secrets: Vec<Grant>,
 
     /// The application that the credentials are for [default: the command's name]
     #[arg(long, value_name = "APP")]
@@ -44,6 +54,7 @@ pub struct Run {
 struct Meaning {
     /// Each once, in the order typed.
     instances: Vec<InstanceName>,
+    secrets: Vec<Grant>,
     consumer: ConsumerName,
     ttl: Seconds,
     program: OsString,
@@ -52,26 +63,35 @@ struct Meaning {
 
 impl Run {
     pub(crate) fn run(self, session: &Session) -> Result<u8, Failure> {
-        let Meaning { instances, consumer, ttl, program, arguments } = self.meaning()?;
+        let Meaning { instances, secrets, consumer, ttl, program, arguments } = self.meaning()?;
         // Before anything is made that a signal would leave behind.
         let signals = child::catch_signals()?;
         let mut leases = Leases::new(&session.client, ttl);
-        let mut place = Place::find()?;
         let mut command = Command::new(program, arguments);
+        let mut granted = Granted::default();
+        for grant in &secrets {
+            granted.add(grant, &leases.read(&grant.path)?)?;
+        }
+        for (name, value) in granted.into_variables() {
+            command.set(name, value.expose_secret());
+        }
+        let mut place = if instances.is_empty() { None } else { Some(Place::find()?) };
         for instance in &instances {
             let bound = leases.bind(instance, &consumer)?;
-            place.add(instance, |root| files(root, &bound))?;
+            if let Some(place) = &mut place {
+                place.add(instance, |root| files(root, &bound))?;
+                command.set("SERVICE_BINDING_ROOT".to_owned(), place.root());
+            }
             for variable in variables(&bound) {
                 command.set(variable.name, variable.value.expose_secret());
             }
         }
-        command.set("SERVICE_BINDING_ROOT".to_owned(), place.root());
         leases.renewed_while(|| command.run(signals))
         // Here the files are removed and the bindings ended, also where something above failed.
     }
 
     fn meaning(self) -> Result<Meaning, Failure> {
-        let Self { mut instances, consumer, ttl, command } = self;
+        let Self { mut instances, mut secrets, consumer, ttl, command } = self;
         let mut command = command.into_iter();
         let program = command.next().ok_or_else(|| Failure::usage("a command is missing; name it after '--'"))?;
         let consumer = match consumer {
@@ -80,7 +100,8 @@ impl Run {
         };
         let mut seen = std::collections::BTreeSet::new();
         instances.retain(|instance| seen.insert(instance.clone()));
-        Ok(Meaning { instances, consumer, ttl, program, arguments: command.collect() })
+        secrets.dedup();
+        Ok(Meaning { instances, secrets, consumer, ttl, program, arguments: command.collect() })
     }
 }
 

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail as the test itself does")]
 
+mod agent;
 mod api;
 mod manifest;
 mod run;
+mod secret;
 mod verbs;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use api::Api;
 
@@ -19,7 +22,9 @@ const TOKEN: &str = "canary-token";
 /// The program, which speaks to an API and inherits nothing that a developer's shell may have set.
 fn mainstay(api: &Api) -> Command {
     let mut command = Command::new(program());
-    for variable in ["MAINSTAY_TENANT", "MAINSTAY_DATA_DIR", "SERVICE_BINDING_ROOT", "HTTP_PROXY", "http_proxy"] {
+    for variable in
+        ["MAINSTAY_TENANT", "MAINSTAY_CACERT", "MAINSTAY_DATA_DIR", "SERVICE_BINDING_ROOT", "HTTP_PROXY", "http_proxy"]
+    {
         command.env_remove(variable);
     }
     command.env("MAINSTAY_ADDR", api.address()).env("MAINSTAY_TOKEN", TOKEN).env("NO_COLOR", "1");
@@ -42,4 +47,13 @@ fn outcome(output: Output) -> (i32, String, String) {
 
 fn run(api: &Api, arguments: &[&str]) -> (i32, String, String) {
     outcome(mainstay(api).args(arguments).output().unwrap())
+}
+
+/// Waits until something is so; says what it was instead where it does not become so.
+fn until(mut so: impl FnMut() -> bool, instead: impl Fn() -> String) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !so() {
+        assert!(Instant::now() < deadline, "{}", instead());
+        std::thread::yield_now();
+    }
 }

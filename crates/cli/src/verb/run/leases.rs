@@ -1,4 +1,4 @@
-//! Bindings that are renewed while a command runs and ended after it.
+//! Bindings and leased secrets that are renewed while a command runs and ended after it.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -6,22 +6,28 @@ use std::time::Duration;
 
 use mainstay_types::{BindingId, ConsumerName, InstanceName};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::client::Client;
 use crate::duration::Seconds;
 use crate::failure::Failure;
 use crate::output;
 use crate::resource::Bound;
+use crate::secret::{Lease, Location, Secret, SecretPath};
 use crate::verb::bind::NewBinding;
 
 /// After a renewal that failed: often enough that a restart of the control plane costs no lease.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The bindings of one command. They are ended when this is dropped.
+/// However short a lease is, renewing it is no busy loop.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The bindings and the leased secrets of one command. They are ended when this is dropped.
 pub(super) struct Leases<'a> {
     client: &'a Client,
     ttl: Seconds,
     bindings: Vec<BindingId>,
+    secrets: Vec<Lease>,
 }
 
 #[derive(Serialize)]
@@ -31,7 +37,7 @@ struct Renewal {
 
 impl<'a> Leases<'a> {
     pub fn new(client: &'a Client, ttl: Seconds) -> Self {
-        Self { client, ttl, bindings: Vec::new() }
+        Self { client, ttl, bindings: Vec::new(), secrets: Vec::new() }
     }
 
     /// Makes one binding more.
@@ -43,9 +49,26 @@ impl<'a> Leases<'a> {
         Ok(bound)
     }
 
-    /// Does something and renews the bindings meanwhile, each time half their lease is over.
+    /// Reads a secret; what was made for this reader is its until the command ends.
+    pub fn read(&mut self, path: &SecretPath) -> Result<Secret, Failure> {
+        let vault = self.client.vault();
+        let location = Location::find_secret(vault, path)?;
+        let secret = location.understand(&location.read(vault, None)?)?;
+        if let Some(lease) = &secret.lease {
+            if !lease.renewable {
+                output::message(&format!("warning: {path} serves for {}s and cannot be renewed", lease.seconds));
+            }
+            self.secrets.push(lease.clone());
+        }
+        Ok(secret)
+    }
+
+    /// Does something and renews what is leased meanwhile, each time half of the shortest lease is over.
     pub fn renewed_while<T>(&self, work: impl FnOnce() -> T) -> T {
-        let half = Duration::from_secs(self.ttl.get()) / 2;
+        let bindings = (!self.bindings.is_empty()).then_some(self.ttl.get());
+        let secrets = self.secrets.iter().filter(|lease| lease.renewable).map(|lease| lease.seconds);
+        let Some(shortest) = bindings.into_iter().chain(secrets).min() else { return work() };
+        let half = (Duration::from_secs(shortest) / 2).max(SHORTEST_PAUSE);
         thread::scope(|scope| {
             let (done, ended) = mpsc::channel::<()>();
             scope.spawn(move || {
@@ -69,6 +92,13 @@ impl<'a> Leases<'a> {
                 all = false;
             }
         }
+        for lease in self.secrets.iter().filter(|lease| lease.renewable) {
+            let body = json!({ "lease_id": lease.id, "increment": lease.seconds });
+            if let Err(failure) = self.client.vault().write("sys/leases/renew", &body) {
+                output::error(&format!("lease {} was not renewed: {}", lease.id, failure.chain()), None);
+                all = false;
+            }
+        }
         all
     }
 }
@@ -79,6 +109,12 @@ impl Drop for Leases<'_> {
             if let Err(failure) = self.client.delete(&format!("/bindings/{binding}"), &[]) {
                 let remedy = format!("it ends by itself when its lease does, or with `mainstay unbind {binding}`");
                 output::error(&format!("binding {binding} was not ended: {}", failure.chain()), Some(&remedy));
+            }
+        }
+        for lease in &self.secrets {
+            if let Err(failure) = self.client.vault().write("sys/leases/revoke", &json!({ "lease_id": lease.id })) {
+                let remedy = format!("it ends by itself, or with `mainstay custody revoke {}`", lease.id);
+                output::error(&format!("lease {} was not ended: {}", lease.id, failure.chain()), Some(&remedy));
             }
         }
     }

@@ -4,17 +4,11 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use mainstay_types::InstanceName;
-use rustix::fs::statfs;
-
 use crate::client::random_word;
-use crate::delivery::remove;
+use crate::delivery::{remove, warn_of_disk};
 use crate::failure::Failure;
 use crate::output;
-
-/// `f_type` of file systems that are kept in memory (statfs(2)).
-const TMPFS_MAGIC: i64 = 0x0102_1994;
-const RAMFS_MAGIC: i64 = 0x8584_58f6;
+use mainstay_types::InstanceName;
 
 /// The root of a command's bindings. What was made of it is removed when it is dropped.
 pub(super) struct Place {
@@ -28,7 +22,9 @@ impl Place {
     /// The root that the surroundings name already, as the Service Binding specification asks, or a new one in memory.
     pub fn find() -> Result<Self, Failure> {
         if let Some(root) = std::env::var_os("SERVICE_BINDING_ROOT").filter(|root| !root.is_empty()) {
-            return Ok(Self { root: root.into(), own: false, added: Vec::new() });
+            let root = PathBuf::from(root);
+            warn_of_disk(&root);
+            return Ok(Self { root, own: false, added: Vec::new() });
         }
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let candidates = runtime.into_iter().chain([PathBuf::from("/dev/shm"), std::env::temp_dir()]);
@@ -36,12 +32,7 @@ impl Place {
         for parent in candidates {
             let root = parent.join(&name);
             if DirBuilder::new().mode(0o700).create(&root).is_ok() {
-                if !in_memory(&root) {
-                    output::message(&format!(
-                        "Credentials are kept on disk, in {}, while the command runs.",
-                        root.display()
-                    ));
-                }
+                warn_of_disk(&root);
                 return Ok(Self { root, own: true, added: Vec::new() });
             }
         }
@@ -83,9 +74,4 @@ impl Drop for Place {
             }
         }
     }
-}
-
-fn in_memory(directory: &Path) -> bool {
-    #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs between processors")]
-    statfs(directory).is_ok_and(|found| matches!(found.f_type as i64, TMPFS_MAGIC | RAMFS_MAGIC))
 }
