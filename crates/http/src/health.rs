@@ -69,7 +69,7 @@ pub(crate) async fn dependencies(api: &Api) -> Vec<Dependency> {
     let stores = api.control.health().await.into_iter();
     let stores = stores.map(|(name, detail)| Dependency { name: name.to_owned(), ready: detail.is_none(), detail });
     let secrets = api.secrets.iter().map(|secrets| {
-        let detail = secrets.is_sealed().then(|| SEALED.to_owned());
+        let detail = secrets.is_sealed().then(|| secrets.old_copy().unwrap_or_else(|| SEALED.to_owned()));
         Dependency { name: "secrets".to_owned(), ready: detail.is_none(), detail }
     });
     let view = api.control.view();

@@ -21,11 +21,13 @@ mod policies;
 mod service;
 mod system;
 mod token;
+mod witness;
 mod wrapping;
 
 pub use audit::AuditFile;
-pub use mainstay_custody::{RestoreError, SnapshotError, SnapshotSummary, Target};
 pub use call::{Body, Call, Method, Reply};
 pub use directory::{LayerToken, TokenDirectory};
+pub use mainstay_custody::{RestoreError, SnapshotError, SnapshotSummary, Target};
 pub use mainstay_secrets_engine::parse_duration;
 pub use service::{RoleBearer, Secrets};
+pub use witness::{CustodyEvent, Witness};

@@ -5,31 +5,36 @@
 //! ```
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use mainstay_custody::{Custody, RestoreError, SnapshotError, SnapshotSummary, Target};
 use mainstay_policy::{Acl, Decision};
 use mainstay_secrets_engine::{Caller, Kind, Operation, Refusal, Request};
 use mainstay_types::{Role, TenantName, TenantScope, Timestamp, TokenId};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::asked::Asked;
-use crate::audit::{AuditFile, Hasher};
+use crate::audit::{AuditFile, Hasher, Line, Subject, Told};
 use crate::call::{Body, Call, Method, Reply};
 use crate::directory::TokenDirectory;
-use crate::envelope::{self, Context};
+use crate::envelope;
 use crate::kinds::Kinds;
 use crate::mount::{Mounted, Namespace, Served};
 use crate::open::Open;
 use crate::outcome::{Outcome, OutcomeLease};
 use crate::token::{self, Bearer, TokenEntry, TokenKind};
+use crate::witness::{CustodyEvent, Witness};
 use crate::{cubbyhole, network, system, wrapping};
 
 /// The longest path of a request, in bytes: the longest mount, and a key below it.
 const LONGEST_PATH: usize = 2048;
+
+/// How often the journal is told how far custody's store has come, where it has come further: an older copy than that is
+/// found when it is put back.
+const WITNESSED: Duration = Duration::from_secs(600);
 
 /// The longest text that is taken for a token.
 const LONGEST_TOKEN: usize = 4096;
@@ -44,6 +49,7 @@ struct Inner {
     custody: Custody,
     kinds: Arc<Kinds>,
     directory: Arc<dyn TokenDirectory>,
+    witness: Arc<dyn Witness>,
     audit: AuditFile,
     /// What is known while custody is unsealed; nothing while it is sealed.
     unsealed: RwLock<Option<Unsealed>>,
@@ -51,6 +57,8 @@ struct Inner {
     change: tokio::sync::Mutex<()>,
     /// What the root token that operators are bringing shares for is to be told with.
     pad: Mutex<Option<Zeroizing<String>>>,
+    /// Why custody stays sealed although its seal was opened, where it does.
+    old_copy: Mutex<Option<String>>,
 }
 
 struct Unsealed {
@@ -78,16 +86,6 @@ struct Arrival<'a> {
     now: Timestamp,
 }
 
-/// What a request is about, as the audit log tells it.
-struct Subject<'a> {
-    id: String,
-    call: &'a Call,
-    tenant: Option<&'a TenantName>,
-    operation: Operation,
-    bearer: Option<&'a Bearer>,
-    mounted: Option<&'a Mounted>,
-}
-
 // === impl Secrets ===
 
 impl Secrets {
@@ -96,19 +94,28 @@ impl Secrets {
         custody: Custody,
         kinds: Vec<Arc<dyn Kind>>,
         directory: Arc<dyn TokenDirectory>,
+        witness: Arc<dyn Witness>,
         audit: AuditFile,
     ) -> Result<Self, Refusal> {
         let inner = Inner {
             custody,
             kinds: Arc::new(Kinds::new(kinds)),
             directory,
+            witness,
             audit,
             unsealed: RwLock::new(None),
             change: tokio::sync::Mutex::new(()),
             pad: Mutex::new(None),
+            old_copy: Mutex::new(None),
         };
         let secrets = Self { inner: Arc::new(inner) };
-        secrets.follow_seal().await?;
+        match secrets.follow_seal().await {
+            // The rest of the layer serves what it can, and says why its secrets cannot be read.
+            Err(refusal) if secrets.old_copy().is_some() => {
+                tracing::error!(%refusal, "custody stays sealed");
+            }
+            followed => followed?,
+        }
         Ok(secrets)
     }
 
@@ -186,6 +193,11 @@ impl Secrets {
     /// Puts a snapshot in the place of what there is. Custody is sealed then, and knows nothing of what it was.
     pub async fn restore<R: AsyncRead + Unpin>(&self, reader: &mut R, target: Target) -> Result<(), RestoreError> {
         let restored = self.inner.custody.restore(reader, target).await;
+        if restored.is_ok() {
+            // The position begins anew: whoever was let in to restore a snapshot knows that it is an older state.
+            self.record(CustodyEvent::Restored, 0).await;
+            self.set_old_copy(None);
+        }
         if let Err(refusal) = self.follow_seal().await {
             tracing::warn!(error = &refusal as &dyn std::error::Error, "custody could not be opened after a restore");
         }
@@ -194,8 +206,10 @@ impl Secrets {
 
     /// Seals custody: nothing is readable from here on.
     pub async fn seal(&self) -> Result<(), Refusal> {
+        let position = self.inner.custody.position();
         self.inner.custody.seal().await;
         self.set_pad(None);
+        self.record(CustodyEvent::Sealed, position).await;
         self.follow_seal().await
     }
 
@@ -206,7 +220,9 @@ impl Secrets {
         match (self.inner.custody.is_sealed(), is_open) {
             (true, true) => *self.write() = None,
             (false, false) => {
+                self.check_position().await?;
                 let mut tasks = JoinSet::new();
+                tasks.spawn(witness_position(self.inner.custody.clone(), self.inner.witness.clone()));
                 let barrier = self.inner.custody.barrier();
                 let (kinds, directory) = (self.inner.kinds.clone(), self.inner.directory.clone());
                 let open = Open::begin(barrier, kinds, directory, &mut tasks).await?;
@@ -216,6 +232,37 @@ impl Secrets {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Lets the journal remember an event. Where it cannot now, what happened has happened all the same.
+    pub(crate) async fn record(&self, event: CustodyEvent, position: u64) {
+        if let Err(error) = self.inner.witness.record(event, position).await {
+            tracing::warn!(?event, position, %error, "the journal was not told what happened to custody");
+        }
+    }
+
+    /// Why custody stays sealed although its seal was opened, where it does.
+    pub fn old_copy(&self) -> Option<String> {
+        self.inner.old_copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_old_copy(&self, reason: Option<String>) {
+        *self.inner.old_copy.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Holds the store against what the journal has seen of it, and seals it where it has come less far.
+    async fn check_position(&self) -> Result<(), Refusal> {
+        let (here, seen) = (self.inner.custody.position(), self.inner.witness.position());
+        if here >= seen {
+            return Ok(());
+        }
+        self.inner.custody.seal().await;
+        let what = format!(
+            "custody's store is an old copy: it has come to position {here}, and the journal has seen it at {seen}; put the \
+             newer one back, or restore a snapshot with force"
+        );
+        self.set_old_copy(Some(what.clone()));
+        Err(Refusal::Unavailable { what, source: None })
     }
 
     /// What is unsealed, if it is.
@@ -238,15 +285,15 @@ impl Secrets {
             // Nobody makes a tenant's namespace without a token.
             None => open.existing_namespace(&tenant).await?,
         };
-        let unrouted = Subject::new(call, &tenant);
-        let Some(namespace) = namespace else { return self.refuse(hasher, &unrouted, Refusal::Denied) };
+        let unrouted = || Subject::new(call, &tenant);
+        let Some(namespace) = namespace else { return self.refuse(hasher, &unrouted(), Refusal::Denied) };
         let route = namespace.route(&call.path);
         let open_to_all = route.as_ref().is_some_and(|(served, rest)| is_open_to_all(served, rest));
         // Who logs in may still bear a token that has ended. It is not asked for, and so neither refused nor used up.
         let bearer = if open_to_all { Ok(None) } else { take_use(open, call, presented).await };
         let bearer = match bearer {
             Ok(bearer) => bearer,
-            Err(refusal) => return self.refuse(hasher, &unrouted, refusal),
+            Err(refusal) => return self.refuse(hasher, &unrouted(), refusal),
         };
         let arrival = Arrival { call, namespace: &namespace, route, open_to_all, bearer: bearer.as_ref(), now };
         let reply = self.serve_arrival(open, hasher, arrival).await;
@@ -300,7 +347,8 @@ impl Secrets {
             }
             acl = Some(policies);
         }
-        self.audit(envelope::request_line(hasher, &subject.context(), None))?;
+        let told = Told::new(hasher, &subject);
+        self.audit(&told.request_line(None))?;
         let outcome = match (target, bearer, &acl) {
             (Served::Backend(mounted), ..) => {
                 let request = request.as_ref().ok_or_else(|| no_handler(&call.path))?;
@@ -334,12 +382,12 @@ impl Secrets {
         match outcome {
             Ok(outcome) => {
                 let reply = envelope::reply(&subject.id, subject.mounted, outcome);
-                self.audit(envelope::answer_line(hasher, &subject.context(), &reply))?;
+                self.audit(&told.answer_line(&reply))?;
                 Ok(reply)
             }
             Err(refusal) => {
                 let reply = Reply::from(&refusal);
-                self.audit(envelope::answer_line(hasher, &subject.context(), &reply))?;
+                self.audit(&told.answer_line(&reply))?;
                 Err(refusal)
             }
         }
@@ -360,41 +408,42 @@ impl Secrets {
         let accessor = outcome.wrapped_accessor.clone();
         let reply = envelope::reply(&subject.id, subject.mounted, outcome);
         let Body::Json(envelope) = reply.body else { return Ok(Outcome::default()) };
-        let scope = subject.tenant.map_or(TenantScope::Any, |tenant| TenantScope::One(tenant.clone()));
+        let scope = TenantScope::One(subject.tenant.clone());
         let path = &subject.call.path;
         let info = wrapping::wrap(open, &scope, &envelope, seconds, path, accessor, now).await?;
         Ok(Outcome { unwrapped: Some(serde_json::json!({ "wrap_info": info })), ..Outcome::default() })
     }
 
     /// Writes a line of the audit log; without it nothing is done and nothing is answered.
-    fn audit(&self, line: Value) -> Result<(), Refusal> {
-        self.inner.audit.write(&line).map_err(|error| {
+    fn audit(&self, line: &Line<'_>) -> Result<(), Refusal> {
+        self.inner.audit.write(line).map_err(|error| {
             let path = self.inner.audit.path().display();
             Refusal::failed(format!("the audit log {path} cannot be written, so nothing is answered"), error)
         })
     }
 
     fn refuse(&self, hasher: &Hasher, subject: &Subject<'_>, refusal: Refusal) -> Result<Reply, Refusal> {
-        self.audit(envelope::request_line(hasher, &subject.context(), Some(&refusal.to_string())))?;
+        self.audit(&Told::new(hasher, subject).request_line(Some(&refusal.to_string())))?;
         Err(refusal)
     }
 }
 
+// === impl Subject ===
+
 impl<'a> Subject<'a> {
     fn new(call: &'a Call, tenant: &'a TenantName) -> Self {
         let id = uuid::Uuid::new_v4().to_string();
-        Self { id, call, tenant: Some(tenant), operation: plain_operation(call), bearer: None, mounted: None }
+        Self { id, call, tenant, operation: plain_operation(call), bearer: None, mounted: None }
     }
+}
 
-    fn context(&self) -> Context<'a> {
-        Context {
-            id: self.id.clone(),
-            call: self.call,
-            tenant: self.tenant,
-            operation: self.operation,
-            bearer: self.bearer,
-            mounted: self.mounted,
+/// Lets the journal remember how far the store has come, from time to time.
+async fn witness_position(custody: Custody, witness: Arc<dyn Witness>) {
+    loop {
+        if let Err(error) = witness.record(CustodyEvent::Witnessed, custody.position()).await {
+            tracing::warn!(%error, "the journal was not told how far custody has come");
         }
+        tokio::time::sleep(WITNESSED).await;
     }
 }
 

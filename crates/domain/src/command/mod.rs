@@ -6,6 +6,7 @@ mod create_token;
 mod delete_binding;
 mod delete_instance;
 mod outcome;
+mod record_custody;
 mod rejection;
 mod renew_binding;
 mod replace_password;
@@ -33,6 +34,7 @@ pub use outcome::{
     CredentialRefused, CredentialRemoved, InstanceFailure, InstanceProvisioned, InstanceRemoved, Reconfigured,
     StartOutcome,
 };
+pub use record_custody::{CustodyChange, RecordCustody};
 pub use rejection::Rejection;
 pub use renew_binding::RenewBinding;
 pub use replace_password::ReplacePassword;
@@ -118,6 +120,7 @@ commands! {
     DeleteBinding,
     CreateToken,
     RevokeToken,
+    RecordCustody,
     ClusterStart,
     ClusterDegradation,
     ClusterRecovery,

@@ -119,6 +119,8 @@ pub enum SubjectKind {
     Operation,
     #[n(4)]
     Token,
+    #[n(5)]
+    Custody,
 }
 
 impl Subject {

@@ -2,6 +2,7 @@
 
 mod binding;
 mod cluster;
+mod custody;
 mod envelope;
 mod instance;
 mod operation;
@@ -16,6 +17,10 @@ pub use binding::{
 pub use cluster::{
     ClusterDegraded, ClusterDeleted, ClusterFailed, ClusterReady, ClusterRecovered, ClusterRequested, ClusterRetired,
     EngineReconfigured, EngineRestarted, EngineStarted,
+};
+pub use custody::{
+    CustodyInitialized, CustodyKeyRotated, CustodyRekeyed, CustodyRestored, CustodySealed, CustodyUnsealed,
+    CustodyWitnessed,
 };
 pub use envelope::{Actor, Event, NewEvent, Subject, SubjectKind};
 pub use instance::{
@@ -130,4 +135,11 @@ bodies! {
     OperationFailed = "v1.operation.failed",
     TokenCreated = "v1.token.created",
     TokenRevoked = "v1.token.revoked",
+    CustodyInitialized = "v1.custody.initialized",
+    CustodyUnsealed = "v1.custody.unsealed",
+    CustodySealed = "v1.custody.sealed",
+    CustodyKeyRotated = "v1.custody.key-rotated",
+    CustodyRekeyed = "v1.custody.rekeyed",
+    CustodyRestored = "v1.custody.restored",
+    CustodyWitnessed = "v1.custody.witnessed",
 }

@@ -9,8 +9,9 @@ use super::{
     InstanceState, Operation, OperationState, Token, View,
 };
 use crate::event::{
-    BindingRequested, BindingRotated, Body, BodyError, ClusterRequested, Event, InstanceRequested, OperationStarted,
-    TokenCreated,
+    BindingRequested, BindingRotated, Body, BodyError, ClusterRequested, CustodyInitialized, CustodyKeyRotated,
+    CustodyRekeyed, CustodyRestored, CustodySealed, CustodyUnsealed, CustodyWitnessed, Event, InstanceRequested,
+    OperationStarted, TokenCreated,
 };
 
 /// Why an event does not fit onto a view.
@@ -138,6 +139,14 @@ impl View {
                 self.tokens.insert(token.id.clone(), token.into());
             }
             Body::TokenRevoked(_) => drop(self.tokens.remove(&id::<TokenId>(event)?)?),
+
+            Body::CustodyInitialized(CustodyInitialized { position })
+            | Body::CustodyUnsealed(CustodyUnsealed { position })
+            | Body::CustodySealed(CustodySealed { position })
+            | Body::CustodyKeyRotated(CustodyKeyRotated { position })
+            | Body::CustodyRekeyed(CustodyRekeyed { position })
+            | Body::CustodyRestored(CustodyRestored { position })
+            | Body::CustodyWitnessed(CustodyWitnessed { position }) => self.custody_position = position,
         }
         Some(())
     }

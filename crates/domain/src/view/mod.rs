@@ -44,6 +44,8 @@ pub struct View {
     bindings: OrdMap<BindingId, Arc<Binding>>,
     operations: OrdMap<OperationId, Arc<Operation>>,
     tokens: OrdMap<TokenId, Arc<Token>>,
+    /// How far secret custody's store had come when it was seen last.
+    custody_position: u64,
     /// Finished operations, the oldest first.
     finished: Vector<OperationId>,
 
@@ -148,6 +150,11 @@ impl View {
             .range(from..)
             .take_while(move |(of, on, _)| *of == tenant && *on == subject)
             .filter_map(|(_, _, id)| self.operations.get(id))
+    }
+
+    /// How far secret custody's store had come when it was seen last: one that has come less far is an old copy.
+    pub fn custody_position(&self) -> u64 {
+        self.custody_position
     }
 
     /// A token by its id.

@@ -32,6 +32,8 @@ struct Stored {
     tokens: Vec<Token>,
     #[n(7)]
     finished: Vec<OperationId>,
+    #[n(8)]
+    custody_position: Option<u64>,
 }
 
 impl<C> Encode<C> for View {
@@ -40,13 +42,14 @@ impl<C> Encode<C> for View {
         encoder: &mut Encoder<W>,
         context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.array(8)?.u64(self.sequence)?.encode_with(self.time, context)?;
+        encoder.array(9)?.u64(self.sequence)?.encode_with(self.time, context)?;
         records(encoder, context, self.instances.values().map(Arc::as_ref))?;
         records(encoder, context, self.clusters.values().map(Arc::as_ref))?;
         records(encoder, context, self.bindings.values().map(Arc::as_ref))?;
         records(encoder, context, self.operations.values().map(Arc::as_ref))?;
         records(encoder, context, self.tokens.values().map(Arc::as_ref))?;
-        records(encoder, context, self.finished.iter())
+        records(encoder, context, self.finished.iter())?;
+        encoder.u64(self.custody_position)?.ok()
     }
 }
 
@@ -85,6 +88,7 @@ impl<'b, C> Decode<'b, C> for View {
         for token in stored.tokens {
             view.tokens.insert(token.id.clone(), token.into());
         }
+        view.custody_position = stored.custody_position.unwrap_or(0);
         view.finished = stored.finished.into_iter().collect();
         Ok(view)
     }

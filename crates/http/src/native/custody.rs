@@ -47,7 +47,9 @@ async fn snapshot(State(api): ApiState, caller: Caller) -> Result<Response, Prob
     tokio::spawn(async move {
         match secrets.snapshot(&mut writer).await {
             Ok(summary) => tracing::info!(position = summary.position, "a snapshot of secret custody was taken"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no snapshot of secret custody was taken"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no snapshot of secret custody was taken")
+            }
         }
     });
     let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
@@ -86,9 +88,8 @@ fn allowed<'a>(api: &'a Api, caller: &Caller) -> Result<&'a Secrets, Problem> {
 impl From<RestoreError> for Problem {
     fn from(error: RestoreError) -> Self {
         match &error {
-            RestoreError::NotEmpty => {
-                Problem::new(Code::CustodyNotEmpty, error.to_string()).remedy("restore with force=true where it may be lost")
-            }
+            RestoreError::NotEmpty => Problem::new(Code::CustodyNotEmpty, error.to_string())
+                .remedy("restore with force=true where it may be lost"),
             RestoreError::NoSnapshot { .. } | RestoreError::Damaged { .. } | RestoreError::Input(_) => {
                 Problem::new(Code::SnapshotRefused, error.to_string()).remedy("send a snapshot as it was taken, whole")
             }

@@ -5,6 +5,7 @@ mod data_dir;
 mod databases;
 mod tls;
 mod tokens;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::config::{Config, Seal};
 
 use self::databases::LayerDatabases;
 use self::tokens::JournalTokens;
+use self::witness::JournalWitness;
 
 pub use admin_token::TokenFileError;
 pub use data_dir::{DataDir, DataDirError, Holder};
@@ -120,7 +122,10 @@ impl Layer {
         let control = Control::new(journal, custody.clone(), engines.clone(), control_config);
         let audit = open_audit(&config.custody.audit_file)?;
         let tokens = Arc::new(JournalTokens::new(control.clone()));
-        let secrets = Secrets::new(custody.clone(), kinds(&control), tokens, audit).await.map_err(BuildError::Secrets)?;
+        let witness = Arc::new(JournalWitness::new(control.clone()));
+        let secrets = Secrets::new(custody.clone(), kinds(&control), tokens, witness, audit)
+            .await
+            .map_err(BuildError::Secrets)?;
         Ok(Self { config, data_dir, _claim: claim, control, custody, secrets, engines })
     }
 

@@ -14,6 +14,7 @@ use crate::draw;
 use crate::outcome::Outcome;
 use crate::service::Secrets;
 use crate::token;
+use crate::witness::CustodyEvent;
 
 /// Serves `seal`, `rotate...`, `key-status`, `rekey/...` and `generate-root/...`, all of which need `sudo`.
 ///
@@ -40,6 +41,7 @@ pub(crate) async fn handle(secrets: &Secrets, asked: &Asked<'_>, first: &str, re
         }
         ("rotate", "" | "keyring") if write => {
             secrets.custody().rotate_data_key().await.map_err(keyring)?;
+            secrets.record(CustodyEvent::KeyRotated, secrets.custody().position()).await;
             Answer::nothing()
         }
         ("rekey", "backup") if asked.operation == Operation::Read => {
@@ -87,6 +89,7 @@ async fn rekey_update(secrets: &Secrets, asked: &Asked<'_>) -> Result<Answer, Re
     match secrets.custody().rekey(&nonce, share).await.map_err(operators)? {
         Rekeyed::More(status) => Ok(Answer::data(told_rekey(Some(status)))),
         Rekeyed::Done(shares) => {
+            secrets.record(CustodyEvent::Rekeyed, secrets.custody().position()).await;
             let done = json!({
                 "nonce": nonce, "complete": true, "pgp_fingerprints": null, "backup": false,
                 "verification_required": false,

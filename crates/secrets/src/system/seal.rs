@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::call::{Call, Method, Reply};
 use crate::service::Secrets;
 use crate::token;
+use crate::witness::CustodyEvent;
 
 /// The version of Vault's API that this is, with our own behind it: clients decide by it what they may ask.
 pub(crate) const VERSION: &str = concat!("1.14.8+mainstay.", env!("CARGO_PKG_VERSION"));
@@ -115,6 +116,7 @@ async fn initialize(secrets: &Secrets, call: &Call) -> Result<Reply, Refusal> {
     // The new store is open until here, so that its first token can be written; from here on it is sealed, as operators
     // know it from Vault, and show that they hold the shares by bringing them.
     let root = first_root(secrets).await;
+    secrets.record(CustodyEvent::Initialized, secrets.custody().position()).await;
     secrets.seal().await?;
     Ok(Reply::json(200, keys(&shares, json!({ "root_token": root?.as_str() }))))
 }
@@ -142,8 +144,12 @@ async fn unseal(secrets: &Secrets, call: &Call) -> Result<Reply, Refusal> {
     let key =
         key.ok_or_else(|| Refusal::invalid("'key' must be specified in request body as JSON, or 'reset' set to true"))?;
     let share = Share::parse(&key).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let was_sealed = secrets.is_sealed();
     let status = secrets.custody().unseal(share).await.map_err(refused)?;
     secrets.follow_seal().await?;
+    if was_sealed && !status.sealed {
+        secrets.record(CustodyEvent::Unsealed, secrets.custody().position()).await;
+    }
     Ok(Reply::json(200, told(&status)))
 }
 

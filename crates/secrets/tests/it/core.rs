@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use mainstay_custody::{Custody, MasterKey};
-use mainstay_secrets::{AuditFile, Body, Call, LayerToken, Method, Secrets, TokenDirectory};
-use mainstay_secrets_engine::{Kind, Refusal};
+use mainstay_secrets::{AuditFile, Body, Call, CustodyEvent, LayerToken, Method, Secrets, TokenDirectory, Witness};
+use mainstay_secrets_engine::{Fault, Kind, Refusal};
 use mainstay_storage::Location;
 use mainstay_types::{Role, TenantScope, Timestamp, TokenId};
 use secrecy::SecretString;
@@ -42,6 +42,20 @@ pub struct Answer {
 #[derive(Default)]
 pub struct Directory(Mutex<HashMap<String, LayerToken>>);
 
+/// A witness that has never seen anything.
+struct Forgetful;
+
+#[async_trait]
+impl Witness for Forgetful {
+    fn position(&self) -> u64 {
+        0
+    }
+
+    async fn record(&self, _: CustodyEvent, _: u64) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
 // === impl Core ===
 
 impl Core {
@@ -57,7 +71,7 @@ impl Core {
             Arc::new(mainstay_auth_methods::ApproleKind),
             Arc::new(mainstay_auth_methods::UserpassKind::default()),
         ];
-        let secrets = Secrets::new(custody, kinds, directory.clone(), file).await.unwrap();
+        let secrets = Secrets::new(custody, kinds, directory.clone(), Arc::new(Forgetful), file).await.unwrap();
         Self { secrets, directory, audit }
     }
 

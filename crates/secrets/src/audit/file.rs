@@ -1,7 +1,4 @@
-//! The audit log: each request and each answer as one line of JSON, with every secret as a keyed hash.
-//!
-//! A line is written before what it tells happens: the request's before it is carried out, the answer's before it is
-//! sent. Where a line cannot be written, the request is refused.
+//! The file that lines are appended to.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::hmac;
-use serde_json::{Map, Value};
+use crate::audit::line::Line;
 
 /// How often it is looked whether the file was moved away, as programs that rotate logs do.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Room for a line: most have half of this, and a longer one gets more.
+const LINE_ROOM: usize = 2048;
 
 /// The file that the audit log goes to.
 pub struct AuditFile {
@@ -25,11 +24,6 @@ pub struct AuditFile {
 struct Open {
     file: Option<File>,
     looked: Instant,
-}
-
-/// Hashes what must not be readable in the log, the same text always to the same hash.
-pub(crate) struct Hasher {
-    key: hmac::Key,
 }
 
 // === impl AuditFile ===
@@ -46,8 +40,9 @@ impl AuditFile {
     }
 
     /// Appends a line with one system call, so that lines of several requests do not mix.
-    pub(crate) fn write(&self, entry: &Value) -> io::Result<()> {
-        let mut line = serde_json::to_vec(entry)?;
+    pub(crate) fn write(&self, entry: &Line<'_>) -> io::Result<()> {
+        let mut line = Vec::with_capacity(LINE_ROOM);
+        serde_json::to_writer(&mut line, entry)?;
         line.push(b'\n');
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.file.is_none() || open.looked.elapsed() >= LOOK_AGAIN {
@@ -88,44 +83,4 @@ fn append_to(path: &Path) -> io::Result<File> {
         }
     }
     Ok(file)
-}
-
-// === impl Hasher ===
-
-impl Hasher {
-    pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
-    }
-
-    /// The hash of a text, as `sys/audit-hash` gives it to whoever looks for a value in the log.
-    pub(crate) fn text(&self, text: &str) -> String {
-        use std::fmt::Write as _;
-        let tag = hmac::sign(&self.key, text.as_bytes());
-        let mut hash = String::with_capacity("hmac-sha256:".len() + 64);
-        hash.push_str("hmac-sha256:");
-        for byte in tag.as_ref() {
-            let _ = write!(hash, "{byte:02x}");
-        }
-        hash
-    }
-
-    /// An object with every text in it hashed, except below the keys that its mount says may be read.
-    pub(crate) fn object(&self, object: &Map<String, Value>, readable: &[String]) -> Value {
-        let hashed = object.iter().map(|(key, value)| {
-            let value = if readable.contains(key) { value.clone() } else { self.value(value) };
-            (key.clone(), value)
-        });
-        Value::Object(hashed.collect())
-    }
-
-    fn value(&self, value: &Value) -> Value {
-        match value {
-            Value::String(text) => Value::String(self.text(text)),
-            Value::Array(items) => items.iter().map(|item| self.value(item)).collect(),
-            Value::Object(object) => self.object(object, &[]),
-            // Numbers are secrets too: a PIN, an account.
-            Value::Number(number) => Value::String(self.text(&number.to_string())),
-            Value::Bool(_) | Value::Null => value.clone(),
-        }
-    }
 }
