@@ -142,12 +142,18 @@ impl Agent {
     }
 
     fn forever(&mut self, sender: &Sender<Event>, events: &Receiver<Event>) -> Result<(), Failure> {
+        for (template, target) in &self.templates {
+            let (source, file) = (template.name(), target.destination().display().to_string());
+            self.report.info("watching", &[("template", &source), ("file", &file)]);
+        }
         let mut told = false;
         loop {
             let now = Instant::now();
             self.pass(now);
             if !told && self.complete {
-                self.tell_what_is_watched();
+                for query in self.sources.queries() {
+                    self.report.info("watching", &[("secret", &query.to_string())]);
+                }
                 told = true;
             }
             self.follower.end_overrun(now, &mut self.report);
@@ -191,7 +197,8 @@ impl Agent {
             denied |= failures.iter().any(is_denied);
             failed |= !failures.is_empty();
         }
-        if denied {
+        // Once in a row of failures: where another token is refused as well, it is the policies, and not the token.
+        if denied && self.failures == 0 {
             self.identity.distrust();
         }
         if failed {
@@ -250,16 +257,6 @@ impl Agent {
         let follower = self.follower.due();
         let wake = due.map_or(self.next_poll, |due| due.min(self.next_poll)).max(earliest);
         follower.map_or(wake, |due| due.min(wake))
-    }
-
-    fn tell_what_is_watched(&self) {
-        for (template, target) in &self.templates {
-            let (source, file) = (template.name(), target.destination().display().to_string());
-            self.report.info("watching", &[("template", &source), ("file", &file)]);
-        }
-        for query in self.sources.queries() {
-            self.report.info("watching", &[("secret", &query.to_string())]);
-        }
     }
 }
 

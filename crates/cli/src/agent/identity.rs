@@ -91,7 +91,8 @@ impl Identity {
         self.current.as_ref().map_or(&self.given, |current| &current.client).vault()
     }
 
-    /// The token was refused. It may have been revoked: at the next look there is to be another.
+    /// The token was refused. It may have been revoked: at the next look there is to be another. This one is not ended
+    /// by the agent, since what is leased would end with it before there is something else.
     pub fn distrust(&mut self) {
         if !matches!(self.origin, Origin::Given) || !self.narrow.is_empty() {
             self.current = None;
@@ -125,7 +126,7 @@ impl Identity {
             let answer = client.vault().write("auth/token/create", &body)?;
             return Current::made(&self.given, &answer, now);
         }
-        Ok(Current::found(client, now, report))
+        Current::found(client, now, report)
     }
 }
 
@@ -144,7 +145,7 @@ impl Current {
     }
 
     /// A token that was there before. One that may not even look at itself is used as it is.
-    fn found(client: Client, now: Instant, report: &mut Report) -> Self {
+    fn found(client: Client, now: Instant, report: &mut Report) -> Result<Self, Failure> {
         #[derive(Deserialize, Default)]
         struct Looked {
             #[serde(default)]
@@ -154,8 +155,11 @@ impl Current {
             #[serde(default)]
             policies: Vec<String>,
         }
-        let looked = client.vault().read("auth/token/lookup-self", &[]);
-        let looked = looked.and_then(|answer| Envelope::<Looked>::data(&answer)).unwrap_or_default();
+        let looked = match client.vault().read("auth/token/lookup-self", &[]) {
+            Ok(answer) => Envelope::<Looked>::data(&answer)?,
+            Err(failure) if failure.may_pass() => return Err(failure),
+            Err(_) => Looked::default(),
+        };
         let wide = looked.policies.iter().filter(|policy| WIDE.contains(&policy.as_str()));
         let wide = wide.map(String::as_str).collect::<Vec<_>>().join(",");
         if !wide.is_empty() {
@@ -163,7 +167,7 @@ impl Current {
             report.warn("token-may-do-more-than-it-has-to", &[("policies", &wide), ("remedy", remedy)]);
         }
         let term = Term::new(now, looked.ttl, looked.renewable);
-        Self { client, term, seconds: looked.ttl, own: false }
+        Ok(Self { client, term, seconds: looked.ttl, own: false })
     }
 
     fn renew(&mut self, now: Instant) -> Result<(), Failure> {

@@ -10,10 +10,11 @@ use crate::output;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
-/// Whether a directory that is there is in memory.
+/// Whether a directory, which may be still to be made, is in memory.
 fn in_memory(directory: &Path) -> bool {
+    let present = directory.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("."));
     #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs between processors")]
-    statfs(directory).is_ok_and(|found| matches!(found.f_type as i64, TMPFS_MAGIC | RAMFS_MAGIC))
+    statfs(present).is_ok_and(|found| matches!(found.f_type as i64, TMPFS_MAGIC | RAMFS_MAGIC))
 }
 
 /// Says where secrets that go into a directory go onto a disk.
