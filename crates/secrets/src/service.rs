@@ -162,6 +162,12 @@ impl Secrets {
         }
     }
 
+    /// Whether a call bears a token of the native API that may do everything for every tenant.
+    pub(crate) fn is_layer_admin(&self, call: &Call) -> bool {
+        let token = call.token.as_ref().and_then(|token| self.inner.directory.find(token.expose_secret()));
+        token.is_some_and(|token| token.role == Role::Admin && token.scope == TenantScope::Any)
+    }
+
     /// What is sealed and wrapped.
     pub(crate) fn custody(&self) -> &Custody {
         &self.inner.custody

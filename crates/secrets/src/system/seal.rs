@@ -103,6 +103,14 @@ async fn health(secrets: &Secrets, call: &Call) -> Result<Reply, Refusal> {
 }
 
 async fn initialize(secrets: &Secrets, call: &Call) -> Result<Reply, Refusal> {
+    // As in Vault nobody has a token of custody's yet. But the layer has its own, and whoever initialises custody becomes
+    // an admin of it: from elsewhere than this machine only one who is that already may do it.
+    let is_local = call.remote.is_none_or(|address| address.to_canonical().is_loopback());
+    if !is_local && !secrets.is_layer_admin(call) {
+        let reason =
+            "initialising custody from another machine needs a token of the layer with the role admin for every tenant";
+        return Err(Refusal::Forbidden(reason.to_owned()));
+    }
     let fields = Fields::new(&call.data);
     for field in ["pgp_keys", "root_token_pgp_key", "recovery_pgp_keys"] {
         if fields.list(field)?.is_some_and(|keys| !keys.is_empty()) {
