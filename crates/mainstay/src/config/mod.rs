@@ -206,6 +206,16 @@ impl Config {
     }
 }
 
+// === impl Listen ===
+
+impl Listen {
+    /// Where clients find the API.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.api)
+    }
+}
+
 // === impl Storage ===
 
 impl Storage {

@@ -6,16 +6,20 @@ use std::path::{Path, PathBuf};
 
 use mainstay_cli::Global;
 
-use crate::config::Config;
+use crate::config::{Config, Seal};
 
 /// Where everything is, and the next three commands, ready to be typed.
 pub(super) fn summary(config: &Config, global: &Global) -> String {
     let (program, flags) = (program(), flags(config, global));
+    let url = config.listen.url();
+    let sealed = match config.custody.seal {
+        Seal::KeyFile { .. } => "",
+        Seal::Shamir => "; sealed until operators unseal it: mainstay custody status",
+    };
     format!(
-        "\n  API          http://{}\n  PostgreSQL   {} (shared; it starts with the first instance)\n  data         {}\n  \
+        "\n  API          {url}\n  secrets      {url}/v1 (the Vault API{sealed})\n  PostgreSQL   {} (shared; it starts with the first instance)\n  data         {}\n  \
          admin token  {}\n\nNext:\n  {program} create postgresql/v1 shop{flags}\n  \
          {program} bind shop --consumer web{flags}\n  {program} status{flags}\n",
-        config.listen.api,
         config.listen.postgresql,
         config.data_dir.display(),
         config.data_dir.join("admin.token").display(),
@@ -37,7 +41,7 @@ fn program() -> String {
 /// The flags without which a command would look for another layer than this one.
 fn flags(config: &Config, global: &Global) -> String {
     let mut flags = String::new();
-    let address = format!("http://{}", config.listen.api);
+    let address = config.listen.url();
     if env::var("MAINSTAY_ADDR").as_deref().unwrap_or("http://127.0.0.1:7400") != address {
         flags.push_str(&format!(" --address {address}"));
     }
