@@ -8,12 +8,13 @@ use mainstay_secrets_engine::{Refusal, Storage};
 use mainstay_types::{TenantName, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::directory::TokenDirectory;
 use crate::draw;
 use crate::kinds::Kinds;
-use crate::lease::Agenda;
+use crate::lease::{Agenda, REACH_SECONDS, Rests};
 use crate::mount::{Namespace, Namespaces};
 use crate::token::{TokenKey, Tokens};
 
@@ -23,6 +24,9 @@ const SALTS: &str = "salts";
 /// How often backends are given the time to tidy up and to rotate.
 const TEND: Duration = Duration::from_secs(60);
 
+/// How long one mount's housekeeping may keep the others waiting.
+const TEND_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// What is known while custody is unsealed.
 pub(crate) struct Open {
     pub(crate) barrier: Barrier,
@@ -30,6 +34,7 @@ pub(crate) struct Open {
     pub(crate) core: Storage,
     pub(crate) tokens: Tokens,
     pub(crate) agenda: Agenda,
+    pub(crate) rests: Rests,
     pub(crate) salts: Salts,
     pub(crate) kinds: Arc<Kinds>,
     namespaces: Namespaces,
@@ -62,9 +67,11 @@ impl Open {
             }
         };
         let tokens = Tokens::new(core.below("token/"), salts.tokens, directory);
-        let namespaces = Namespaces::default();
-        let open = Arc::new(Self { barrier, core, tokens, agenda: Agenda::default(), salts, kinds, namespaces });
-        tasks.spawn(Self::fill_and_keep(open.clone()));
+        let agenda = Agenda::new(Timestamp::now().plus_seconds(REACH_SECONDS));
+        let (rests, namespaces) = (Rests::default(), Namespaces::default());
+        let open = Arc::new(Self { barrier, core, tokens, agenda, rests, salts, kinds, namespaces });
+        tasks.spawn(open.clone().fill());
+        tasks.spawn(open.clone().keep());
         tasks.spawn(Self::tend(open.clone()));
         Ok(open)
     }
@@ -105,16 +112,6 @@ impl Open {
         }
     }
 
-    async fn fill_and_keep(open: Arc<Self>) {
-        /// While storage does not answer the leases cannot be seen; they are asked for again after this.
-        const AGAIN: Duration = Duration::from_secs(5);
-        while let Err(refusal) = open.fill_agenda().await {
-            tracing::warn!(%refusal, "the leases cannot be read, and are asked for again");
-            tokio::time::sleep(AGAIN).await;
-        }
-        open.keep().await;
-    }
-
     async fn tend(open: Arc<Self>) {
         loop {
             let now = Timestamp::now();
@@ -125,20 +122,37 @@ impl Open {
         }
     }
 
+    /// What one tenant's mount cannot do keeps no other from its own.
     async fn tend_all(&self, now: Timestamp) -> Result<(), Refusal> {
-        self.end_what_layer_tokens_left(now).await?;
+        if let Err(refusal) = self.end_what_layer_tokens_left(now).await {
+            tracing::warn!(%refusal, "what ended tokens have left could not be taken back, and is tried again");
+        }
         for tenant in self.tenants().await? {
-            let namespace = self.namespace(&tenant).await?;
-            for record in namespace.leaving() {
-                self.leave(&namespace, &record).await?;
-            }
-            for mounted in namespace.mounts().values().filter(|mounted| !mounted.record.leaving) {
-                if let Err(refusal) = mounted.backend.tend(now).await {
-                    let path = &mounted.record.path;
-                    tracing::warn!(%tenant, path, %refusal, "a mount's housekeeping failed, and is done again");
-                }
+            match self.namespace(&tenant).await {
+                Ok(namespace) => self.tend_namespace(&namespace, now).await,
+                Err(refusal) => tracing::error!(%tenant, %refusal, "a tenant's namespace cannot be opened"),
             }
         }
         Ok(())
+    }
+
+    async fn tend_namespace(&self, namespace: &Namespace, now: Timestamp) {
+        let tenant = &namespace.tenant;
+        for record in namespace.leaving() {
+            if let Err(refusal) = self.leave(namespace, &record, now).await {
+                tracing::warn!(%tenant, record.path, %refusal, "a mount cannot be removed yet, and is tried again");
+            }
+        }
+        for mounted in namespace.mounts().values().filter(|mounted| !mounted.record.leaving) {
+            let tended = timeout(TEND_TIMEOUT, mounted.backend.tend(now)).await;
+            let path = &mounted.record.path;
+            match tended {
+                Ok(Ok(())) => {}
+                Ok(Err(refusal)) => {
+                    tracing::warn!(%tenant, path, %refusal, "a mount's housekeeping failed, and is done again");
+                }
+                Err(_) => tracing::warn!(%tenant, path, "a mount's housekeeping takes too long, and is done again"),
+            }
+        }
     }
 }

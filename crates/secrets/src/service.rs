@@ -558,7 +558,7 @@ async fn dispatch(
         let Some(bearer) = bearer else {
             return Err(Refusal::Failed { what: "a lease was asked for without a token".to_owned(), source: None });
         };
-        let entry = open.grant(&namespace.tenant, &call.path, mounted, &bearer.key, lease, now).await?;
+        let entry = open.grant(&namespace.tenant, &call.path, mounted, bearer, lease, now).await?;
         outcome.lease = Some(OutcomeLease { id: entry.key.id, renewable: entry.renewable, seconds: entry.ttl_seconds });
     }
     outcome.answer = answer;

@@ -16,39 +16,52 @@ pub(crate) enum Due {
     Lease(LeaseKey),
 }
 
-/// What is due when, each once. An entry may come too early: whoever takes it looks at the token or lease itself.
-#[derive(Default)]
+/// What is due in the near future, each once. An entry may come too early: whoever takes it looks at the token or lease
+/// itself.
 pub(crate) struct Agenda {
     entries: Mutex<Entries>,
     earlier: Notify,
 }
 
-#[derive(Default)]
 struct Entries {
     in_order: BTreeSet<(Timestamp, Due)>,
     times: HashMap<Due, Timestamp>,
+    /// What is due later is not held: a million tokens of a month would fill the memory for nothing.
+    until: Timestamp,
 }
 
 // === impl Agenda ===
 
 impl Agenda {
-    /// Puts something at a time, and no longer at the one where it was.
+    /// An empty one, for what is due until some time.
+    pub(crate) fn new(until: Timestamp) -> Self {
+        let entries = Entries { in_order: BTreeSet::new(), times: HashMap::new(), until };
+        Self { entries: Mutex::new(entries), earlier: Notify::new() }
+    }
+
+    /// From now on what is due until a later time is held. Whoever says so brings everything that is on disk.
+    pub(crate) fn reach(&self, until: Timestamp) {
+        let mut entries = self.entries();
+        entries.until = entries.until.max(until);
+    }
+
+    /// Puts something at a time, unless it is there for an earlier one: looking too early costs little, and looking too
+    /// late keeps what should be gone.
     pub(crate) fn put(&self, at: Timestamp, due: Due) {
         let mut entries = self.entries();
-        if let Some(before) = entries.times.insert(due.clone(), at) {
-            entries.in_order.remove(&(before, due.clone()));
+        if at > entries.until {
+            return;
+        }
+        match entries.times.get(&due).copied() {
+            Some(before) if before <= at => return,
+            Some(before) => drop(entries.in_order.remove(&(before, due.clone()))),
+            None => {}
         }
         let is_first = entries.in_order.first().is_none_or(|(first, _)| at < *first);
+        entries.times.insert(due.clone(), at);
         entries.in_order.insert((at, due));
         if is_first {
             self.earlier.notify_one();
-        }
-    }
-
-    /// Puts something at a time unless it has one.
-    pub(crate) fn put_missing(&self, at: Timestamp, due: Due) {
-        if !self.entries().times.contains_key(&due) {
-            self.put(at, due);
         }
     }
 
@@ -76,5 +89,46 @@ impl Agenda {
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_types::Timestamp;
+
+    use super::{Agenda, Due};
+    use crate::token::TokenKey;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::EPOCH.plus_seconds(seconds)
+    }
+
+    fn token(name: &str) -> Due {
+        Due::Token(TokenKey(name.to_owned()))
+    }
+
+    #[test]
+    fn the_earliest_time_counts() {
+        let agenda = Agenda::new(at(100));
+        agenda.put(at(20), token("a"));
+        agenda.put(at(10), token("b"));
+        agenda.put(at(30), token("a"));
+        agenda.put(at(5), token("a"));
+        assert_eq!(agenda.next(), Some(at(5)));
+        assert_eq!(agenda.take(at(10), 8), [token("a"), token("b")]);
+        assert_eq!((agenda.next(), agenda.take(at(99), 8)), (None, Vec::new()));
+    }
+
+    #[test]
+    fn what_is_far_away_is_not_held() {
+        let agenda = Agenda::new(at(100));
+        agenda.put(at(101), token("a"));
+        assert_eq!(agenda.next(), None);
+        agenda.reach(at(200));
+        agenda.put(at(101), token("a"));
+        agenda.reach(at(50));
+        agenda.put(at(102), token("b"));
+        assert_eq!(agenda.take(at(200), 1), [token("a")]);
+        assert_eq!(agenda.take(at(200), 1), [token("b")]);
     }
 }

@@ -66,6 +66,12 @@ impl LeaseEntry {
         }
     }
 
+    /// Where its token finds it.
+    pub(crate) fn of_token(&self) -> String {
+        let name = blake3::hash(self.key.path().as_bytes()).to_hex();
+        format!("lease-of/{}/{name}", self.token.0)
+    }
+
     /// The lease in the words of `sys/leases/lookup`.
     pub(crate) fn lookup(&self, now: Timestamp) -> Value {
         json!({

@@ -24,6 +24,10 @@ const LISTED: usize = 10_000;
 pub(crate) async fn handle(asked: &Asked<'_>, path: &str) -> Result<Outcome, Refusal> {
     let (verb, rest) = path.split_once('/').unwrap_or((path, ""));
     match (asked.operation, verb) {
+        // Whatever shows or ends many leases at once needs sudo, however the path is written.
+        (Operation::List, "lookup") | (Operation::Read, "") | (_, "revoke-prefix" | "revoke-force") if !asked.sudo => {
+            Err(Refusal::Denied)
+        }
         (Operation::List, "lookup") => list(asked, rest).await,
         (Operation::Read, "count") => count(asked).await,
         (Operation::Read, "") => unrevoked(asked).await,
@@ -33,26 +37,33 @@ pub(crate) async fn handle(asked: &Asked<'_>, path: &str) -> Result<Outcome, Ref
             Ok(Outcome::answer(Answer::data(entry.lookup(asked.now))))
         }
         (_, "renew") => {
-            let key = known(asked, &id(asked, rest)?).await?.key;
+            let key = LeaseKey { tenant: asked.namespace.tenant.clone(), id: id(asked, rest)? };
             let increment = asked.fields().seconds("increment")?;
             let entry = asked.open.renew_lease(&key, increment, asked.now).await?;
             let seconds = entry.expires_at.seconds_since(asked.now).round() as u64;
+            let answer = match increment.filter(|increment| *increment > seconds) {
+                None => Answer::default(),
+                Some(increment) => Answer::default().warning(format!(
+                    "TTL of \"{increment}s\" exceeded the effective max_ttl of \"{seconds}s\"; TTL value is capped \
+                     accordingly"
+                )),
+            };
             let lease = OutcomeLease { id: entry.key.id, renewable: entry.renewable, seconds };
-            Ok(Outcome { lease: Some(lease), ..Outcome::default() })
+            Ok(Outcome { answer, lease: Some(lease), ..Outcome::default() })
         }
         (_, "revoke") => {
             let key = LeaseKey { tenant: asked.namespace.tenant.clone(), id: id(asked, rest)? };
             let revoked = asked.open.revoke_lease(&key, asked.now).await;
             told(revoked, asked.fields().boolean("sync")?.unwrap_or(false))
         }
+        (_, "revoke-prefix" | "revoke-force") if rest.trim_matches('/').is_empty() => Err(Refusal::UnsupportedPath),
         (_, "revoke-prefix") => {
             let revoked = asked.open.revoke_prefix(&asked.namespace.tenant, rest, asked.now).await;
             told(revoked, asked.fields().boolean("sync")?.unwrap_or(false))
         }
         (_, "revoke-force") => {
-            for key in asked.open.leases_below(&asked.namespace.tenant, rest).await? {
-                asked.open.abandon_lease(&key, asked.now).await?;
-            }
+            let keys = asked.open.leases_below(&asked.namespace.tenant, rest).await?;
+            asked.open.abandon_leases(&keys, asked.now).await?;
             Ok(Outcome::answer(Answer::nothing()))
         }
         (_, "tidy") => Ok(Outcome::answer(Answer::nothing().status(204))),
@@ -114,7 +125,7 @@ async fn unrevoked(asked: &Asked<'_>) -> Result<Outcome, Refusal> {
     let mut leases = Vec::new();
     let mut counts = std::collections::BTreeMap::<String, u64>::new();
     for key in asked.open.leases_below(&asked.namespace.tenant, "").await? {
-        let Some(entry) = asked.open.lease(&key).await?.filter(|entry| entry.failures > 0) else { continue };
+        let Some(entry) = asked.open.lease(&key).await?.filter(|entry| entry.revoking) else { continue };
         let mount = asked.namespace.mount_by_uuid(&entry.mount).map_or_else(String::new, |m| m.record.path.clone());
         *counts.entry(mount.clone()).or_default() += 1;
         if leases.len() < LISTED {
@@ -124,6 +135,6 @@ async fn unrevoked(asked: &Asked<'_>) -> Result<Outcome, Refusal> {
             }));
         }
     }
-    let total = leases.len();
+    let total: u64 = counts.values().sum();
     Ok(Outcome::answer(Answer::data(json!({ "leases": leases, "lease_count": total, "counts": counts }))))
 }

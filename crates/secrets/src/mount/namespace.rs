@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use mainstay_custody::{Barrier, Expect};
 use mainstay_policy::Acl;
 use mainstay_secrets_engine::{Backend, Batch, Mount, Refusal, Storage};
 use mainstay_types::TenantName;
 use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
 
 use crate::kinds::Kinds;
 use crate::mount::record::{MountConfig, MountRecord};
@@ -18,6 +20,11 @@ const TABLE: &str = "core/mounts";
 
 /// How many entries are deleted in one transaction when a mount goes: small enough not to hold up others.
 const DELETED_AT_ONCE: usize = 256;
+
+/// How long a mount that is removed waits for the requests that are in it, and how often it looks for them. Whatever one
+/// of them hands out later is taken back by whoever hands it out.
+const REQUESTS_TIMEOUT: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// One tenant's part of custody.
 pub(crate) struct Namespace {
@@ -100,7 +107,7 @@ impl Namespace {
             return Some((mounted.clone(), ""));
         }
         let ends = path.match_indices('/').map(|(at, _)| at + 1);
-        let found = ends.filter_map(|end| Some((mounts.get(&path[..end])?, &path[end..]))).last();
+        let found = ends.filter_map(|end| Some((mounts.get(&path[..end])?, &path[end..]))).next_back();
         found.filter(|(mounted, _)| !mounted.record.leaving).map(|(mounted, rest)| (mounted.clone(), rest))
     }
 
@@ -144,13 +151,27 @@ impl Namespace {
         self.keep(mounts).await
     }
 
-    /// Stops serving from a mount. Its leases can still be revoked until [`Namespace::finish_leaving`].
-    pub(crate) async fn begin_leaving(&self, path: &str) -> Result<(), Refusal> {
-        self.alter(path, |record| {
-            record.leaving = true;
-            Ok(())
-        })
-        .await
+    /// Stops serving from a mount, and answers once the requests in it have ended, or take too long. Its leases can
+    /// still be revoked until [`Namespace::finish_leaving`].
+    pub(crate) async fn begin_leaving(&self, path: &str) -> Result<MountRecord, Refusal> {
+        let serving = self.mounts().get(path).map(|mounted| (mounted.record.clone(), Arc::downgrade(mounted)));
+        let (record, serving) = serving.ok_or_else(|| no_mount(path))?;
+        if !record.leaving {
+            self.alter(path, |record| {
+                record.leaving = true;
+                Ok(())
+            })
+            .await?;
+            let ended = async {
+                while serving.strong_count() > 0 {
+                    sleep(LOOK_AGAIN).await;
+                }
+            };
+            if timeout(REQUESTS_TIMEOUT, ended).await.is_err() {
+                tracing::warn!(path, "a mount that is being removed still has requests in it");
+            }
+        }
+        Ok(record)
     }
 
     /// The mounts that are leaving.
@@ -175,6 +196,10 @@ impl Namespace {
         }
         let _change = self.change.lock().await;
         let mut mounts = Mounts::clone(&self.mounts());
+        // Another one may have come to this place meanwhile.
+        if mounts.get(&record.path).is_none_or(|mounted| mounted.record.uuid != record.uuid) {
+            return Ok(());
+        }
         mounts.remove(&record.path);
         self.keep(mounts).await
     }

@@ -54,12 +54,14 @@ async fn handle(asked: &Asked<'_>, class: Class, rest: &str) -> Result<Outcome, 
             if built_in(&path).is_some() {
                 return Err(Refusal::invalid(format!("cannot unmount {path:?}")));
             }
+            // Who gets in is changed through `sys/auth`, which needs sudo.
+            if class == Class::Secrets && path.starts_with("auth/") {
+                return Err(Refusal::invalid(format!("cannot unmount {path:?}")));
+            }
             // As in Vault, what is not mounted is as good as unmounted.
             if asked.namespace.mounts().contains_key(&path) {
-                asked.namespace.begin_leaving(&path).await?;
-                for record in asked.namespace.leaving() {
-                    asked.open.leave(asked.namespace, &record).await?;
-                }
+                let record = asked.namespace.begin_leaving(&path).await?;
+                asked.open.leave(asked.namespace, &record, asked.now).await?;
             }
             Ok(Outcome::answer(Answer::nothing()))
         }
@@ -138,7 +140,16 @@ pub(crate) async fn remount(asked: &Asked<'_>, rest: &str) -> Result<Outcome, Re
         return Err(Refusal::UnsupportedOperation);
     }
     let (from, to) = (asked.fields().required("from")?, asked.fields().required("to")?);
-    let class = if from.trim_start_matches('/').starts_with("auth/") { Class::Auth } else { Class::Secrets };
+    let class_of = |path: &str| match path.trim_start_matches('/').starts_with("auth/") {
+        true => Class::Auth,
+        false => Class::Secrets,
+    };
+    let class = class_of(&from);
+    if class_of(&to) != class {
+        return Err(Refusal::invalid(format!(
+            "cannot remount {from:?} to {to:?}: one lets callers in and one does not"
+        )));
+    }
     let name = |path: &str| path.trim_matches('/').strip_prefix("auth/").unwrap_or(path.trim_matches('/')).to_owned();
     let (from, to) = (full(&name(&from), class), check_path(&name(&to), class)?);
     if !asked.namespace.mounts().contains_key(&from) {

@@ -142,7 +142,8 @@ pub(crate) async fn create(
         None => {
             let inherited = wanted.is_empty();
             let wanted = if inherited { parent.policies.clone() } else { wanted };
-            let own = policies(wanted, !no_default && !(inherited && !parent.policies.contains(&"default".to_owned())));
+            let has_default = parent.policies.iter().any(|policy| policy == "default");
+            let own = policies(wanted, !no_default && (!inherited || has_default));
             if !privileged && own.iter().any(|policy| policy != "default" && !parent.policies.contains(policy)) {
                 return Err(Refusal::invalid("child policies must be subset of parent"));
             }

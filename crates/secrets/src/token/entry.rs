@@ -90,6 +90,17 @@ impl Bearer {
     }
 }
 
+impl TokenKey {
+    /// What the keys of tokens of the native API begin with, a folder of their own wherever keys are in paths. A hash
+    /// never begins so.
+    pub(crate) const LAYER: &str = "layer/";
+
+    /// The key of a token of the native API.
+    pub(crate) fn of_layer(id: &TokenId) -> Self {
+        Self(format!("{}{id}", Self::LAYER))
+    }
+}
+
 impl TokenEntry {
     pub(crate) fn is_root(&self) -> bool {
         self.policies.iter().any(|policy| policy == "root")

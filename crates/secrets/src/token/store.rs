@@ -21,8 +21,9 @@ const ATTEMPTS: u32 = 64;
 /// How many tokens one may descend from another through. Deeper than anybody builds, and a bound on each look.
 const DEEPEST: usize = 64;
 
-/// What the keys of tokens of the native API begin with. A hash never does.
-const LAYER: &str = "layer:";
+/// The largest entry, as JSON. Metadata and policies that come near it are no names of things any more, and so many
+/// tokens of this size as are held in memory still fit there.
+const LARGEST_ENTRY: usize = 16 << 10;
 
 /// The tokens of every tenant.
 pub(crate) struct Tokens {
@@ -48,7 +49,7 @@ impl Tokens {
     /// from is either.
     pub(crate) async fn authenticate(&self, token: &str, now: Timestamp) -> Result<Option<Bearer>, BarrierError> {
         if let Some(layer) = self.directory.find(token) {
-            let key = TokenKey(format!("{LAYER}{}", layer.id));
+            let key = TokenKey::of_layer(&layer.id);
             return Ok(Some(Bearer::new(key, Arc::new(layer.entry()))));
         }
         let key = self.key(token);
@@ -74,7 +75,7 @@ impl Tokens {
 
     /// The token of a key, whether or not it is accepted.
     pub(crate) async fn get(&self, key: &TokenKey) -> Result<Option<Arc<TokenEntry>>, BarrierError> {
-        if let Some(id) = key.0.strip_prefix(LAYER) {
+        if let Some(id) = key.0.strip_prefix(TokenKey::LAYER) {
             let known = id.parse::<TokenId>().ok().and_then(|id| self.directory.by_id(&id));
             return Ok(known.map(|layer| Arc::new(layer.entry())));
         }
@@ -97,7 +98,7 @@ impl Tokens {
     ) -> Result<Option<(TokenKey, Arc<TokenEntry>)>, BarrierError> {
         let Ok(accessor) = accessor.parse::<TokenId>() else { return Ok(None) };
         let key = match self.directory.by_id(&accessor) {
-            Some(_) => Some(TokenKey(format!("{LAYER}{accessor}"))),
+            Some(_) => Some(TokenKey::of_layer(&accessor)),
             None => self.storage.value(&accessor_path(&accessor)).await?,
         };
         let Some(key) = key else { return Ok(None) };
@@ -110,6 +111,12 @@ impl Tokens {
         entry: &TokenEntry,
         wanted: Option<Zeroizing<String>>,
     ) -> Result<(Zeroizing<String>, TokenKey), Refusal> {
+        let length = serde_json::to_vec(entry).map_or(0, |json| json.len());
+        if length > LARGEST_ENTRY {
+            return Err(Refusal::invalid(format!(
+                "the token's policies and metadata have {length} bytes and may have {LARGEST_ENTRY}"
+            )));
+        }
         let token = wanted.map_or_else(draw::token, Ok)?;
         let key = self.key(&token);
         let mut batch = Batch::default();
@@ -144,7 +151,17 @@ impl Tokens {
     pub(crate) async fn change(
         &self,
         key: &TokenKey,
+        change: impl FnMut(&mut TokenEntry) -> bool,
+    ) -> Result<Option<Arc<TokenEntry>>, Refusal> {
+        self.change_with(key, change, |_| ()).await
+    }
+
+    /// The same, with other changes that are made together with it.
+    async fn change_with(
+        &self,
+        key: &TokenKey,
         mut change: impl FnMut(&mut TokenEntry) -> bool,
+        also: impl Fn(&mut Batch),
     ) -> Result<Option<Arc<TokenEntry>>, Refusal> {
         let path = id(key);
         for _ in 0..ATTEMPTS {
@@ -155,6 +172,7 @@ impl Tokens {
             }
             let mut batch = Batch::default();
             batch.put(&path, Expect::Revision(stored.revision), &entry);
+            also(&mut batch);
             let committed = self.storage.commit(batch).await;
             self.cache.remove(key);
             match committed {
@@ -166,17 +184,31 @@ impl Tokens {
         Err(Refusal::Unavailable { what: "the token is used by many at the same time; try again".into(), source: None })
     }
 
-    /// The tokens that a token has made, a page at a time.
-    pub(crate) async fn children(&self, parent: &TokenKey, limit: usize) -> Result<Vec<TokenKey>, BarrierError> {
+    /// The tokens that a token has made, a page at a time; none once there are no more.
+    pub(crate) async fn children(&self, parent: &TokenKey, limit: usize) -> Result<Vec<TokenKey>, Refusal> {
         let folder = format!("parent/{}/", parent.0);
-        let keys = self.storage.keys(&folder, None, limit).await?;
-        Ok(keys.into_iter().map(|key| TokenKey(key[folder.len()..].to_owned())).collect())
+        loop {
+            let paths = self.storage.keys(&folder, None, limit).await?;
+            let mut children = Vec::new();
+            for path in &paths {
+                let child = TokenKey(path[folder.len()..].to_owned());
+                match self.get(&child).await? {
+                    Some(entry) if entry.parent.as_ref() == Some(parent) => children.push(child),
+                    // Whoever works through the children must not meet one for ever that is none.
+                    _ => self.storage.delete(path).await?,
+                }
+            }
+            if paths.is_empty() || !children.is_empty() {
+                return Ok(children);
+            }
+        }
     }
 
     /// Cuts a token loose from the one that made it.
     pub(crate) async fn orphan(&self, key: &TokenKey, parent: &TokenKey) -> Result<(), Refusal> {
-        self.change(key, |entry| entry.parent.take().is_some()).await?;
-        Ok(self.storage.delete(&child_path(parent, key)).await?)
+        let is_child = |entry: &mut TokenEntry| entry.parent.take_if(|own| own == parent).is_some();
+        let path = child_path(parent, key);
+        self.change_with(key, is_child, |batch| _ = batch.delete(&path, Expect::Anything)).await.map(drop)
     }
 
     /// Removes a token that nothing hangs on any more.
@@ -206,15 +238,14 @@ impl Tokens {
 
     /// Tokens of the native API that have ended and have left children here.
     pub(crate) async fn ended_layer_parents(&self) -> Result<Vec<TokenKey>, BarrierError> {
-        let parents = self.storage.list("parent/").await?;
-        let keys = parents.iter().filter_map(|folder| folder.strip_suffix('/')).map(|key| TokenKey(key.to_owned()));
-        Ok(keys.filter(|key| self.is_ended_layer(key)).collect())
+        let names = self.storage.list(&format!("parent/{}", TokenKey::LAYER)).await?;
+        Ok(self.ended_layer(&names))
     }
 
-    /// Whether a key is that of a token of the native API that is accepted no more.
-    pub(crate) fn is_ended_layer(&self, key: &TokenKey) -> bool {
-        let id = key.0.strip_prefix(LAYER);
-        id.is_some_and(|id| id.parse::<TokenId>().ok().is_none_or(|id| self.directory.by_id(&id).is_none()))
+    /// Which of these folders, named by ids, are those of tokens of the native API that are accepted no more.
+    pub(crate) fn ended_layer(&self, folders: &[String]) -> Vec<TokenKey> {
+        let ids = folders.iter().filter_map(|folder| folder.trim_end_matches('/').parse::<TokenId>().ok());
+        ids.filter(|id| self.directory.by_id(id).is_none()).map(|id| TokenKey::of_layer(&id)).collect()
     }
 
     /// Ends a token of the native API.

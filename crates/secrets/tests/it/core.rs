@@ -14,6 +14,8 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::vending::{DoorKind, Vending, VendingKind};
+
 /// The native token that may do everything, of every tenant.
 pub const ADMIN: &str = "native-admin";
 
@@ -21,6 +23,8 @@ pub const ADMIN: &str = "native-admin";
 pub struct Core {
     pub secrets: Secrets,
     pub directory: Arc<Directory>,
+    pub vending: Arc<Vending>,
+    custody: Custody,
     audit: TempDir,
 }
 
@@ -61,18 +65,30 @@ impl Witness for Forgetful {
 impl Core {
     pub async fn new() -> Self {
         let custody = Custody::open(&Location::InMemory, MasterKey::from_bytes([7; 32])).await.unwrap();
-        let audit = tempfile::tempdir().unwrap();
-        let file = AuditFile::open(&audit.path().join("audit.log")).unwrap();
         let directory = Arc::new(Directory::default());
         directory.add(ADMIN, Role::Admin, TenantScope::Any);
+        Self::begin(custody, directory, Arc::default(), tempfile::tempdir().unwrap()).await
+    }
+
+    /// The process ends in the middle of whatever it does, and another one begins on the same store.
+    pub async fn restart(self) -> Self {
+        let Self { secrets, directory, vending, custody, audit } = self;
+        drop(secrets);
+        Self::begin(custody, directory, vending, audit).await
+    }
+
+    async fn begin(custody: Custody, directory: Arc<Directory>, vending: Arc<Vending>, audit: TempDir) -> Self {
+        let file = AuditFile::open(&audit.path().join("audit.log")).unwrap();
         let kinds: Vec<Arc<dyn Kind>> = vec![
             Arc::new(mainstay_secrets_kv::KvKind),
             Arc::new(mainstay_secrets_transit::TransitKind),
             Arc::new(mainstay_auth_methods::ApproleKind),
             Arc::new(mainstay_auth_methods::UserpassKind::default()),
+            Arc::new(VendingKind(vending.clone())),
+            Arc::new(DoorKind),
         ];
-        let secrets = Secrets::new(custody, kinds, directory.clone(), Arc::new(Forgetful), file).await.unwrap();
-        Self { secrets, directory, audit }
+        let secrets = Secrets::new(custody.clone(), kinds, directory.clone(), Arc::new(Forgetful), file).await.unwrap();
+        Self { secrets, directory, vending, custody, audit }
     }
 
     pub async fn call(&self, client: &Client, method: Method, path: &str, data: Value) -> Answer {

@@ -4,7 +4,10 @@
 
 mod audit;
 mod core;
+mod leases;
+mod mounts;
 mod paths;
 mod tenants;
 mod tokens;
+mod vending;
 mod wrapping;
