@@ -151,6 +151,9 @@ impl Failure {
             ),
             Self::BadTokenFile { .. } => Some("restart the layer, which writes it anew, or set MAINSTAY_TOKEN".into()),
             Self::Usage { remedy, .. } => remedy.clone(),
+            Self::Transport { source, .. } if source.to_string().contains("certificate") => {
+                Some("name the file with the certificates to trust, with --ca-cert or MAINSTAY_CACERT".into())
+            }
             Self::Transport { .. }
             | Self::OperationFailed { .. }
             | Self::Local { .. }

@@ -34,7 +34,9 @@ pub(crate) fn secret(question: &str) -> Result<SecretString, Failure> {
     if io::stdin().is_terminal() {
         let _shown_again = Hidden::new().map_err(failed)?;
         output::message(question);
-        io::stdin().lock().take(LONGEST_TEXT).read_line(&mut text).map_err(failed)?;
+        if io::stdin().lock().take(LONGEST_TEXT).read_line(&mut text).map_err(failed)? == 0 {
+            return Err(Failure::usage("nothing was typed"));
+        }
         text.truncate(text.trim_end_matches(['\r', '\n']).len());
     } else {
         io::stdin().lock().take(LONGEST_TEXT + 1).read_to_string(&mut text).map_err(failed)?;
