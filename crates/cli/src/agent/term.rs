@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Term {
     granted: Instant,
     length: Duration,
-    /// What was granted at first. A renewal that gives less than half of it has met the longest life allowed.
+    /// What was granted at first. A renewal that gives clearly less has met the longest life allowed.
     first: Duration,
     renewable: bool,
     refused: bool,
@@ -58,7 +58,7 @@ impl Term {
     }
 
     fn can_be_renewed(&self) -> bool {
-        self.renewable && !self.refused && self.length >= self.first / 2
+        self.renewable && !self.refused && self.length >= self.first * 9 / 10
     }
 }
 
