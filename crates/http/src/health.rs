@@ -66,11 +66,11 @@ async fn readyz(State(api): ApiState) -> (StatusCode, Json<Readiness>) {
 /// What the layer depends on: its stores, and the clusters that everybody shares. How a dedicated cluster is, its
 /// owner sees in the instance.
 pub(crate) async fn dependencies(api: &Api) -> Vec<Dependency> {
-    let stores = api.control.health().await.into_iter();
-    let stores = stores.map(|(name, detail)| Dependency { name: name.to_owned(), ready: detail.is_none(), detail });
-    let secrets = api.secrets.iter().map(|secrets| {
-        let detail = secrets.is_sealed().then(|| secrets.old_copy().unwrap_or_else(|| SEALED.to_owned()));
-        Dependency { name: "secrets".to_owned(), ready: detail.is_none(), detail }
+    let sealed = api.secrets.as_ref().filter(|secrets| secrets.is_sealed());
+    let sealed = sealed.map(|secrets| secrets.old_copy().unwrap_or_else(|| SEALED.to_owned()));
+    let stores = api.control.health().await.into_iter().map(|(name, detail)| {
+        let detail = detail.or_else(|| sealed.clone().filter(|_| name == "custody"));
+        Dependency { name: name.to_owned(), ready: detail.is_none(), detail }
     });
     let view = api.control.view();
     let shared = view.clusters().filter(|cluster| cluster.plan == Plan::Shared).map(|cluster| {
@@ -82,5 +82,5 @@ pub(crate) async fn dependencies(api: &Api) -> Vec<Dependency> {
         let detail = (!ready).then(reason);
         Dependency { name: cluster.name.to_string(), ready, detail }
     });
-    stores.chain(secrets).chain(shared).collect()
+    stores.chain(shared).collect()
 }

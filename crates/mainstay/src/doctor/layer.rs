@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{Config, Key};
+use ureq::tls::TlsConfig;
+
+use crate::config::{Config, Key, Listen};
 
 /// How long the layer has for its answer: a healthy one needs a millisecond, and a person waits for the report.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,7 +58,7 @@ impl Ports {
             (Key::ListenDedicatedPorts, dedicated),
         ];
         Self {
-            layer: Layer::ask(listen.api),
+            layer: Layer::ask(listen),
             ports: addresses.map(|(key, address)| Port { key, address, state: PortState::of(address) }).into(),
             own_engines: own_engine_ports(&config.data_dir),
         }
@@ -64,9 +66,11 @@ impl Ports {
 }
 
 impl Layer {
-    fn ask(api: SocketAddr) -> Self {
-        let agent = ureq::Agent::config_builder().timeout_global(Some(ANSWER_TIMEOUT)).proxy(None).build().new_agent();
-        match agent.get(format!("http://{api}/livez")).call() {
+    fn ask(listen: &Listen) -> Self {
+        // Nothing is sent that could be stolen; whether clients trust the certificate is for them to see.
+        let tls = TlsConfig::builder().disable_verification(true).build();
+        let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER_TIMEOUT)).proxy(None).tls_config(tls);
+        match config.build().new_agent().get(format!("{}/livez", listen.url())).call() {
             Ok(_) => Self::Lives,
             Err(ureq::Error::StatusCode(code)) => Self::Other(format!("something answers /livez with {code}")),
             Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => Self::Nobody,
