@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::caller::Caller;
 use crate::document;
+use crate::finish::LEFT_ALONE;
 use crate::metrics::{self, HttpMetrics};
 use crate::problem::{Code, Problem};
 use crate::serve::Limits;
@@ -40,6 +41,8 @@ pub struct Api {
     pub(crate) followers: Arc<Semaphore>,
     /// Places for large bodies.
     pub(crate) large_bodies: Arc<Semaphore>,
+    /// Places for requests whose clients have hung up.
+    pub(crate) left_alone: Arc<Semaphore>,
 }
 
 impl Api {
@@ -55,6 +58,7 @@ impl Api {
             body_timeout,
             followers: Arc::new(Semaphore::new(followers)),
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
+            left_alone: Arc::new(Semaphore::new(LEFT_ALONE)),
         }
     }
 

@@ -5,6 +5,7 @@
 mod api;
 mod caller;
 mod document;
+mod finish;
 mod health;
 mod input;
 mod metrics;

@@ -9,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 use mainstay_secrets::{Body as ReplyBody, Call, Method, Reply};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::{Api, ApiState};
 use crate::caller::token_text;
+use crate::finish::Finish;
 use crate::serve::Peer;
 
 /// The largest body: a secret of the largest size in base64, with its envelope. Vault takes 32 MiB, which it has to
@@ -70,13 +72,16 @@ async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
         method,
         path,
         token: token(&parts.headers),
-        namespace: text(&parts.headers, "x-vault-namespace")
-            .or_else(|| text(&parts.headers, crate::caller::TENANT_HEADER)),
+        namespace: match meant(&parts.headers, "x-vault-namespace")? {
+            Some(namespace) => Some(namespace),
+            None => meant(&parts.headers, crate::caller::TENANT_HEADER)?,
+        },
         wrap_seconds: wrap_seconds(&parts.headers)?,
         data: Map::new(),
         raw_body: Vec::new(),
         remote: parts.extensions.get::<Peer>().map(|Peer(address)| *address),
     };
+    let mut held = None;
     match method {
         Method::Get | Method::List | Method::Delete => {
             call.data =
@@ -85,17 +90,25 @@ async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
         Method::Post | Method::Put | Method::Patch => {
             let kind = text(&parts.headers, "content-type").unwrap_or_default();
             // Held until the answer is there: what the body was read into lives as long.
-            let _place = place(api, &parts.headers).await?;
+            held = place(api, &parts.headers).await?;
             let bytes = arrived(api, body).await?;
             if RAW_TYPES.iter().any(|raw| kind.starts_with(raw)) {
                 call.raw_body = bytes;
             } else {
                 call.data = object(&bytes)?;
             }
-            return Ok(response(secrets.handle(&call).await));
         }
     }
-    Ok(response(secrets.handle(&call).await))
+    if call.token.is_none() {
+        return Ok(response(secrets.handle(&call).await));
+    }
+    let secrets = secrets.clone();
+    let handled = Finish::new(&api.left_alone, async move {
+        let reply = secrets.handle(&call).await;
+        drop(held);
+        reply
+    });
+    Ok(response(handled.await))
 }
 
 fn response(reply: Reply) -> Response {
@@ -140,19 +153,25 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
+/// A header without which the request would mean something else: one that cannot be read is not passed over.
+fn meant(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refused> {
+    let unreadable = || Refused(StatusCode::BAD_REQUEST, format!("the header {name} is not visible ASCII"));
+    headers.get(name).map(|value| value.to_str().map(str::to_owned).map_err(|_| unreadable())).transpose()
+}
+
 fn wrap_seconds(headers: &HeaderMap) -> Result<Option<u64>, Refused> {
-    let Some(text) = text(headers, "x-vault-wrap-ttl").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = meant(headers, "x-vault-wrap-ttl")?.filter(|text| !text.is_empty()) else { return Ok(None) };
     mainstay_secrets::parse_duration(&text).map(Some).ok_or_else(|| {
         Refused(StatusCode::BAD_REQUEST, "error parsing X-Vault-Wrap-TTL: write it as 60 or 60s".to_owned())
     })
 }
 
-async fn place<'a>(api: &'a Api, headers: &HeaderMap) -> Result<Option<tokio::sync::SemaphorePermit<'a>>, Refused> {
+async fn place(api: &Api, headers: &HeaderMap) -> Result<Option<OwnedSemaphorePermit>, Refused> {
     let length = text(headers, "content-length").and_then(|length| length.parse::<u64>().ok());
     if length.is_some_and(|length| length <= SMALL_BODY) {
         return Ok(None);
     }
-    match tokio::time::timeout(PLACE_TIMEOUT, api.large_bodies.acquire()).await {
+    match tokio::time::timeout(PLACE_TIMEOUT, api.large_bodies.clone().acquire_owned()).await {
         Ok(Ok(place)) => Ok(Some(place)),
         _ => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, "too many large requests at once; try again".to_owned())),
     }
