@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mainstay_policy::PolicyName;
 use mainstay_secrets_engine::{Login, Refusal, TokenType};
 use mainstay_types::{TenantScope, Timestamp};
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use crate::asked::Asked;
 use crate::draw;
 use crate::mount::DEFAULT_LEASE_SECONDS;
 use crate::open::Open;
-use crate::token::entry::{TokenEntry, TokenKind};
+use crate::token::entry::{TokenEntry, TokenKey, TokenKind};
 use crate::token::roles::TokenRole;
 
 /// The longest token that somebody may choose: any real one is far shorter, and it is hashed in each request.
@@ -21,6 +22,7 @@ const LONGEST_CHOSEN: usize = 256;
 pub(crate) struct Made {
     pub(crate) auth: Value,
     pub(crate) accessor: String,
+    key: TokenKey,
 }
 
 /// A token without anything special about it.
@@ -128,6 +130,9 @@ pub(crate) async fn create(
     if fields.text("type")?.is_some_and(|kind| kind == "batch") {
         return Err(Refusal::invalid("batch tokens are not supported; leave type out"));
     }
+    if fields.text("entity_alias")?.is_some_and(|alias| !alias.is_empty()) {
+        return Err(Refusal::invalid("entity aliases are not supported; leave entity_alias out"));
+    }
     let no_parent = fields.boolean("no_parent")?.unwrap_or(false);
     if no_parent && !privileged {
         return Err(Refusal::invalid("root or sudo privileges required to create orphan token"));
@@ -137,8 +142,10 @@ pub(crate) async fn create(
 
     let wanted = fields.list("policies")?.unwrap_or_default();
     let no_default = fields.boolean("no_default_policy")?.unwrap_or(false);
-    entry.policies = match &role {
-        Some((_, role)) => role.policies(wanted, &parent.policies, no_default)?,
+    let no_default = no_default || role.as_ref().is_some_and(|(_, role)| role.leaves_out_default());
+    let by_role = role.as_ref().and_then(|(_, role)| role.policies(&wanted, &parent.policies, no_default));
+    entry.policies = match by_role {
+        Some(policies) => policies?,
         None => {
             let inherited = wanted.is_empty();
             let wanted = if inherited { parent.policies.clone() } else { wanted };
@@ -194,6 +201,11 @@ pub(crate) async fn create(
         give_life(&mut entry, ttl, asked.now);
     }
     let made = keep(asked.open, &entry, chosen.map(Zeroizing::new)).await?;
+    if asked.open.tokens.live(&made.key, asked.now).await?.is_none() {
+        // Whoever revoked its parent meanwhile may have looked for children before this one was there.
+        asked.open.revoke_token(&made.key, asked.now).await?;
+        return Err(Refusal::invalid("the token's parent has ended, or descends from too many others"));
+    }
     Ok((made, warnings))
 }
 
@@ -236,10 +248,14 @@ fn give_life(entry: &mut TokenEntry, seconds: u64, now: Timestamp) {
     entry.expires_at = Some(expires_at);
 }
 
+/// Keeps a new token. Whichever way its policies came, none is custody's own to give.
 async fn keep(open: &Open, entry: &TokenEntry, chosen: Option<Zeroizing<String>>) -> Result<Made, Refusal> {
+    if let Some(name) = entry.policies.iter().find(|name| *name == PolicyName::RESPONSE_WRAPPING) {
+        return Err(Refusal::invalid(format!("cannot assign policy {name:?}")));
+    }
     let (token, key) = open.tokens.create(entry, chosen).await?;
     open.schedule_token(&key, entry);
-    Ok(Made { auth: auth(entry, &token, entry.created_at), accessor: entry.accessor.to_string() })
+    Ok(Made { auth: auth(entry, &token, entry.created_at), accessor: entry.accessor.to_string(), key })
 }
 
 /// Policy names as Vault keeps them: trimmed, in lower case, sorted, each once.
@@ -255,7 +271,7 @@ pub(crate) fn policies(names: Vec<String>, with_default: bool) -> Vec<String> {
 }
 
 /// The shorter of two times, where 0 means none.
-fn shorter(a: u64, b: u64) -> u64 {
+pub(super) fn shorter(a: u64, b: u64) -> u64 {
     match (a, b) {
         (0, b) => b,
         (a, 0) => a,

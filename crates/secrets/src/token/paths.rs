@@ -1,9 +1,10 @@
 //! The paths of `auth/token`.
 
-use mainstay_secrets_engine::{Answer, Operation, Refusal};
+use mainstay_secrets_engine::{Answer, Login, Operation, Refusal};
 use mainstay_types::Timestamp;
 
 use crate::asked::Asked;
+use crate::mount::Namespace;
 use crate::outcome::Outcome;
 use crate::token::create::{self, auth, end};
 use crate::token::entry::{TokenEntry, TokenKey, TokenKind};
@@ -73,7 +74,7 @@ pub(crate) async fn handle(asked: &Asked<'_>) -> Result<Outcome, Refusal> {
         }
         (_, path) => match path.strip_prefix("create/") {
             Some(name) => {
-                let role = roles::role(asked, name).await?;
+                let role = roles::role(asked.namespace, name).await?;
                 let role = role.ok_or_else(|| Refusal::invalid(format!("unknown role {name}")))?;
                 made(create::create(asked, Some((name, role)), false).await?)
             }
@@ -99,17 +100,29 @@ async fn renew(asked: &Asked<'_>, key: &TokenKey, entry: &TokenEntry, token: &st
     }
     let now = asked.now;
     let increment = asked.fields().seconds("increment")?.filter(|seconds| *seconds > 0);
-    let renewed_login = renewed_login(asked, entry, now).await?;
+    // The token's own tenant says what it may do, whichever one this request acts in.
+    let own = match entry.scope.tenant() {
+        Some(tenant) => asked.open.namespace(tenant).await?,
+        None => asked.namespace.clone(),
+    };
+    let renewed_login = renewed_login(&own, entry, now).await?;
+    let role = match &entry.role {
+        None => None,
+        Some(name) => Some(roles::role(&own, name).await?.ok_or_else(|| {
+            Refusal::invalid(format!("original token role {name:?} could not be found, not renewing"))
+        })?),
+    };
     let change = |entry: &mut TokenEntry| {
-        if let Some(login) = &renewed_login {
+        if let Some((login, longest)) = &renewed_login {
             entry.period_seconds = login.period_seconds;
             entry.explicit_max_ttl_seconds = login.explicit_max_ttl_seconds;
-            if login.max_ttl_seconds > 0 {
-                entry.max_ttl_seconds = login.max_ttl_seconds;
-            }
+            entry.max_ttl_seconds = create::shorter(login.max_ttl_seconds, *longest);
             entry.login_internal = login.internal.clone();
         }
-        let usual = renewed_login.as_ref().map_or(0, |login| login.ttl_seconds);
+        if let Some(role) = &role {
+            role.limit_again(entry);
+        }
+        let usual = renewed_login.as_ref().map_or(0, |(login, _)| login.ttl_seconds);
         let usual = if usual == 0 { entry.ttl_seconds } else { usual };
         let expires_at = end(entry, increment.unwrap_or(usual), now);
         entry.expires_at = Some(expires_at);
@@ -122,18 +135,19 @@ async fn renew(asked: &Asked<'_>, key: &TokenKey, entry: &TokenEntry, token: &st
     Ok(Outcome { auth: Some(auth(&renewed, token, now)), ..Outcome::default() })
 }
 
-/// What the auth method of a login says of it now; nothing where the token came from elsewhere.
+/// What the auth method of a login says of it now, and the longest life that its mount allows; nothing where the token
+/// came from elsewhere.
 async fn renewed_login(
-    asked: &Asked<'_>,
+    namespace: &Namespace,
     entry: &TokenEntry,
     now: Timestamp,
-) -> Result<Option<mainstay_secrets_engine::Login>, Refusal> {
+) -> Result<Option<(Login, u64)>, Refusal> {
     if entry.path.starts_with("auth/token/") {
         return Ok(None);
     }
     let gone = || Refusal::invalid("the auth method of this token is not mounted any more");
-    let (mounted, _) = asked.namespace.mount_of(&entry.path).ok_or_else(gone)?;
-    let login = mainstay_secrets_engine::Login {
+    let (mounted, _) = namespace.mount_of(&entry.path).ok_or_else(gone)?;
+    let login = Login {
         policies: entry.policies.clone(),
         metadata: entry.meta.clone(),
         display_name: entry.display_name.clone(),
@@ -145,7 +159,8 @@ async fn renewed_login(
         internal: entry.login_internal.clone(),
         ..Default::default()
     };
-    Ok(Some(mounted.backend.renew_login(login, now).await?))
+    let login = mounted.backend.renew_login(login, now).await?;
+    Ok(Some((login, mounted.record.max_lease_seconds())))
 }
 
 /// The token that an accessor in the body names.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::asked::Asked;
+use crate::mount::Namespace;
 use crate::network;
 use crate::token::create::policies;
 use crate::token::entry::TokenEntry;
@@ -39,42 +40,58 @@ pub(crate) struct TokenRole {
 }
 
 impl TokenRole {
-    /// The policies of a token that is to have these and is made by somebody who has those.
+    /// The policies of a token that asks for these and is made by somebody who has those. Nothing where the role says
+    /// nothing of policies: then the rules for tokens without a role count.
+    ///
+    /// As in Vault, what the role allows need not be among the maker's own policies; that is what roles are for.
     pub(crate) fn policies(
         &self,
-        wanted: Vec<String>,
+        wanted: &[String],
         parent: &[String],
         no_default: bool,
-    ) -> Result<Vec<String>, Refusal> {
-        let no_default = no_default || self.no_default_policy;
-        let free = self.allowed_policies.is_empty() && self.allowed_policies_glob.is_empty();
-        let wanted = match wanted.is_empty() {
-            false => wanted,
-            true if free => parent.to_vec(),
-            true => self.allowed_policies.clone(),
-        };
+    ) -> Option<Result<Vec<String>, Refusal>> {
+        let allows = !self.allowed_policies.is_empty() || !self.allowed_policies_glob.is_empty();
+        let disallows = !self.disallowed_policies.is_empty() || !self.disallowed_policies_glob.is_empty();
+        if !allows && !disallows {
+            return None;
+        }
         let denied = |name: &String| {
             self.disallowed_policies.contains(name) || self.disallowed_policies_glob.iter().any(|glob| fits(glob, name))
         };
-        let own = policies(wanted, !no_default && !denied(&"default".to_owned()));
-        if let Some(name) = own.iter().find(|name| denied(name)) {
-            return Err(Refusal::invalid(format!("token policy {name:?} is disallowed by this role")));
-        }
+        let with_default = !no_default && !self.no_default_policy && !denied(&"default".to_owned());
+        let own = match (wanted, allows) {
+            ([], true) => policies(self.allowed_policies.clone(), with_default),
+            ([], false) => policies(parent.to_vec(), with_default),
+            (wanted, _) => policies(wanted.to_vec(), with_default),
+        };
         let allowed = |name: &String| {
-            name == "default"
+            (with_default && name == "default")
                 || self.allowed_policies.contains(name)
                 || self.allowed_policies_glob.iter().any(|glob| fits(glob, name))
-                || (free && parent.contains(name))
         };
-        if own.iter().any(|name| !allowed(name)) {
-            let list = self.allowed_policies.join(", ");
-            return Err(Refusal::invalid(if free {
-                "child policies must be subset of parent".to_owned()
-            } else {
-                format!("token policies ({}) must be subset of the role's allowed policies ({list})", own.join(", "))
-            }));
+        if allows && !own.iter().all(allowed) {
+            return Some(Err(Refusal::invalid(format!(
+                "token policies ({own:?}) must be subset of the role's allowed policies ({:?}) or glob policies ({:?})",
+                self.allowed_policies, self.allowed_policies_glob
+            ))));
         }
-        Ok(own)
+        Some(match own.iter().find(|name| denied(name)) {
+            Some(name) => Err(Refusal::invalid(format!("token policy {name:?} is disallowed by this role"))),
+            None => Ok(own),
+        })
+    }
+
+    /// Whether a token that is made with it has `default` only where it asks for it.
+    pub(crate) fn leaves_out_default(&self) -> bool {
+        self.no_default_policy
+    }
+
+    /// Lays on a token that is renewed what the role says by now.
+    pub(crate) fn limit_again(&self, entry: &mut TokenEntry) {
+        entry.period_seconds = self.period;
+        if self.explicit_max_ttl > 0 {
+            entry.explicit_max_ttl_seconds = self.explicit_max_ttl;
+        }
     }
 
     /// Lays the role's limits on a token.
@@ -108,6 +125,18 @@ impl TokenRole {
                 *list = fields.list(name)?.unwrap_or(std::mem::take(list));
             }
         }
+        // Names are compared with those of tokens, which are kept so: `Admin` denies `admin`.
+        for list in [
+            &mut self.allowed_policies,
+            &mut self.disallowed_policies,
+            &mut self.allowed_policies_glob,
+            &mut self.disallowed_policies_glob,
+        ] {
+            *list = policies(std::mem::take(list), false);
+        }
+        if fields.text("token_type")?.is_some_and(|kind| kind == "batch") {
+            return Err(Refusal::invalid("batch tokens are not supported; use token_type=service"));
+        }
         for (names, seconds) in [
             (["period", "token_period"], &mut self.period),
             (["explicit_max_ttl", "token_explicit_max_ttl"], &mut self.explicit_max_ttl),
@@ -125,9 +154,9 @@ impl TokenRole {
     }
 }
 
-/// Reads the role of a name.
-pub(crate) async fn role(asked: &Asked<'_>, name: &str) -> Result<Option<TokenRole>, Refusal> {
-    Ok(asked.namespace.storage.value(&path(name)).await?)
+/// Reads a tenant's role of a name.
+pub(crate) async fn role(namespace: &Namespace, name: &str) -> Result<Option<TokenRole>, Refusal> {
+    Ok(namespace.storage.value(&path(name)).await?)
 }
 
 /// `auth/token/roles/...`
@@ -139,7 +168,7 @@ pub(crate) async fn handle(asked: &Asked<'_>, name: &str) -> Result<Answer, Refu
             names => Ok(Answer::keys(names)),
         },
         Operation::Read => {
-            let role = role(asked, name).await?.ok_or(Refusal::NotFound)?;
+            let role = role(asked.namespace, name).await?.ok_or(Refusal::NotFound)?;
             Ok(Answer::data(json!({
                 "name": name,
                 "orphan": role.orphan,
@@ -168,7 +197,7 @@ pub(crate) async fn handle(asked: &Asked<'_>, name: &str) -> Result<Answer, Refu
             if name.is_empty() || name.contains('/') {
                 return Err(Refusal::invalid("role name is missing or has a slash"));
             }
-            let mut new = role(asked, name).await?.unwrap_or_default();
+            let mut new = role(asked.namespace, name).await?.unwrap_or_default();
             new.update(asked.fields())?;
             storage.put(&path(name), &new).await?;
             Ok(Answer::nothing())

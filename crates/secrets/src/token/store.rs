@@ -105,6 +105,12 @@ impl Tokens {
         Ok(self.get(&key).await?.map(|entry| (key, entry)))
     }
 
+    /// Whether the token of an accessor is accepted now.
+    pub(crate) async fn is_accepted(&self, accessor: &TokenId, now: Timestamp) -> Result<bool, BarrierError> {
+        let Some((key, _)) = self.by_accessor(accessor.as_str()).await? else { return Ok(false) };
+        Ok(self.live(&key, now).await?.is_some())
+    }
+
     /// Keeps a new token, and answers it: the only time that anybody sees it. `wanted` is for those who may choose.
     pub(crate) async fn create(
         &self,
