@@ -69,7 +69,7 @@ impl From<BarrierError> for Refusal {
     fn from(error: BarrierError) -> Self {
         match error {
             BarrierError::Sealed => Self::Unavailable { what: "Vault is sealed".to_owned(), source: None },
-            BarrierError::TooLarge { .. } => Self::Invalid(error.to_string()),
+            BarrierError::TooLarge { .. } | BarrierError::InvalidPath { .. } => Self::Invalid(error.to_string()),
             error => Self::failed("custody's storage failed", error),
         }
     }

@@ -22,6 +22,8 @@ pub(crate) struct Asked<'a> {
     /// Whether the token's policies give `sudo` at this path.
     pub(crate) sudo: bool,
     pub(crate) operation: Operation,
+    /// Whether the answer goes into a wrapping token.
+    pub(crate) is_wrapped: bool,
     /// Below what the handler serves: `lookup-self` for `auth/token/lookup-self`.
     pub(crate) path: &'a str,
     pub(crate) data: &'a Map<String, Value>,

@@ -4,7 +4,7 @@
 //! call -> token -> namespace -> mount -> policies -> audit -> backend -> lease or token -> wrapping -> audit -> reply
 //! ```
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use mainstay_custody::{Custody, RestoreError, SnapshotError, SnapshotSummary, Target};
@@ -39,6 +39,11 @@ const WITNESSED: Duration = Duration::from_secs(600);
 /// The longest text that is taken for a token.
 const LONGEST_TOKEN: usize = 4096;
 
+/// How long an unsealing waits for requests from before the sealing, all of which find custody sealed at their next step,
+/// and how often it looks for them.
+const CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// Secret custody with the Vault HTTP API. A clone is another handle to the same.
 #[derive(Clone)]
 pub struct Secrets {
@@ -53,6 +58,8 @@ struct Inner {
     audit: AuditFile,
     /// What is known while custody is unsealed; nothing while it is sealed.
     unsealed: RwLock<Option<Unsealed>>,
+    /// What was known when custody was sealed last, while somebody still works with it.
+    closed: Mutex<Weak<Open>>,
     /// Held while custody is opened or closed.
     change: tokio::sync::Mutex<()>,
     /// What the root token that operators are bringing shares for is to be told with.
@@ -104,6 +111,7 @@ impl Secrets {
             witness,
             audit,
             unsealed: RwLock::new(None),
+            closed: Mutex::default(),
             change: tokio::sync::Mutex::new(()),
             pad: Mutex::new(None),
             old_copy: Mutex::new(None),
@@ -155,11 +163,7 @@ impl Secrets {
     /// Whether the token of an id, of custody's own, would be let in now.
     pub async fn accepts(&self, id: &TokenId) -> bool {
         let Some((open, _)) = self.open() else { return false };
-        let found = open.tokens.by_accessor(id.as_str()).await;
-        match found {
-            Ok(Some((key, _))) => matches!(open.tokens.live(&key, Timestamp::now()).await, Ok(Some(_))),
-            _ => false,
-        }
+        open.tokens.is_accepted(id, Timestamp::now()).await.unwrap_or(false)
     }
 
     /// Whether a call bears a token of the native API that may do everything for every tenant.
@@ -224,8 +228,12 @@ impl Secrets {
         let _change = self.inner.change.lock().await;
         let is_open = self.open().is_some();
         match (self.inner.custody.is_sealed(), is_open) {
-            (true, true) => *self.write() = None,
+            (true, true) => {
+                let closed = self.write().take();
+                *self.lock_closed() = closed.map_or_else(Weak::new, |unsealed| Arc::downgrade(&unsealed.open));
+            }
             (false, false) => {
+                self.wait_for_closed().await?;
                 self.check_position().await?;
                 let mut tasks = JoinSet::new();
                 tasks.spawn(witness_position(self.inner.custody.clone(), self.inner.witness.clone()));
@@ -238,6 +246,24 @@ impl Secrets {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Waits until nobody works any more with what was known before custody was sealed: what they change would be missed
+    /// by what is read now.
+    async fn wait_for_closed(&self) -> Result<(), Refusal> {
+        let ended = async {
+            while self.lock_closed().strong_count() > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(CLOSED_TIMEOUT, ended).await.map_err(|_| Refusal::Unavailable {
+            what: "requests from before custody was sealed have not ended; unseal again".to_owned(),
+            source: None,
+        })
+    }
+
+    fn lock_closed(&self) -> std::sync::MutexGuard<'_, Weak<Open>> {
+        self.inner.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the journal remember an event. Where it cannot now, what happened has happened all the same.
@@ -348,7 +374,7 @@ impl Secrets {
             let decision = decide(&policies, call, &subject);
             let needs_sudo = needs_sudo(&target, rest) || needs_sudo(&target, without_slash(rest));
             sudo = decision.sudo;
-            let allowed = decision.allowed || asks_what_is_mounted(&target, rest);
+            let allowed = decision.allowed || is_for_every_bearer(&target, without_slash(rest));
             if !allowed || (needs_sudo && !decision.sudo) {
                 return self.refuse(hasher, &subject, Refusal::Denied);
             }
@@ -370,6 +396,7 @@ impl Secrets {
                     acl,
                     sudo,
                     operation: subject.operation,
+                    is_wrapped: call.wrap_seconds.is_some_and(|seconds| seconds > 0),
                     path: rest,
                     data: &call.data,
                     now,
@@ -614,10 +641,9 @@ fn plain_operation(call: &Call) -> Operation {
     }
 }
 
-/// Every token may ask what is mounted where it reaches, as in Vault: the command lines of both ask before they read a
-/// secret. The answer tells of nothing else.
-fn asks_what_is_mounted(served: &Served, rest: &str) -> bool {
-    matches!(served, Served::System) && (rest == "internal/ui/mounts" || rest.starts_with("internal/ui/mounts/"))
+/// Whether a path asks for a token and for no policy.
+fn is_for_every_bearer(served: &Served, rest: &str) -> bool {
+    matches!(served, Served::System) && system::is_for_every_bearer(rest)
 }
 
 /// Whether a path fits a backend's glob: `*` at the end for every rest, `+` for one segment.

@@ -74,6 +74,9 @@ pub(crate) async fn wrap(
 /// Serves `sys/wrapping/...`. A wrapping token that comes as the request's own has been used up by now.
 pub(crate) async fn handle(asked: &Asked<'_>, path: &str) -> Result<Outcome, Refusal> {
     match path {
+        "wrap" if asked.is_write() && !asked.is_wrapped => {
+            Err(Refusal::invalid("endpoint requires response wrapping to be used"))
+        }
         "wrap" if asked.is_write() => {
             Ok(Outcome::answer(Answer { data: Some(asked.data.clone()), ..Answer::default() }))
         }

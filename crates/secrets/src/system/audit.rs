@@ -1,6 +1,7 @@
 //! `sys/audit`: what is audited where, which the configuration says and nobody can change from here.
 
 use mainstay_secrets_engine::{Answer, Operation, Refusal};
+use mainstay_types::TenantScope;
 use serde_json::json;
 
 use crate::asked::Asked;
@@ -9,6 +10,12 @@ use crate::service::Secrets;
 
 /// Serves `audit...` and `audit-hash/...`.
 pub(crate) fn handle(secrets: &Secrets, asked: &Asked<'_>, which: &str, rest: &str) -> Result<Outcome, Refusal> {
+    if asked.bearer.entry.scope != TenantScope::Any {
+        // Whoever may hash what they like could look in a copy of the log for what others have sent.
+        return Err(Refusal::Forbidden(
+            "the audit log is every tenant's; a token of one tenant cannot ask it".to_owned(),
+        ));
+    }
     match (which, asked.operation) {
         ("audit", Operation::Read) if rest.is_empty() => Ok(Outcome::answer(Answer::data(json!({
             "file/": {

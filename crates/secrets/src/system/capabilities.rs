@@ -23,20 +23,20 @@ pub(crate) async fn handle(asked: &Asked<'_>, which: &str) -> Result<Outcome, Re
         return Err(Refusal::invalid(format!("paths must be supplied, at most {MOST_PATHS}")));
     }
     let tokens = &asked.open.tokens;
-    let entry = match which {
-        "capabilities-self" => asked.bearer.entry.clone(),
+    let (entry, unknown) = match which {
+        "capabilities-self" => (Some(asked.bearer.entry.clone()), "invalid token"),
         "capabilities" => {
             let bearer = tokens.authenticate(&fields.required("token")?, asked.now).await?;
-            bearer.ok_or_else(|| Refusal::invalid("invalid token"))?.entry
+            (bearer.map(|bearer| bearer.entry), "invalid token")
         }
         _ => {
             let found = tokens.by_accessor(&fields.required("accessor")?).await?;
-            found.ok_or_else(|| Refusal::invalid("invalid accessor"))?.1
+            (found.map(|(_, entry)| entry), "invalid accessor")
         }
     };
-    if !asked.bearer.entry.scope.includes(&entry.scope) {
-        return Err(Refusal::invalid("invalid token"));
-    }
+    // Another tenant's token is as unknown as one that never was.
+    let visible = entry.filter(|entry| asked.bearer.entry.scope.includes(&entry.scope));
+    let entry = visible.ok_or_else(|| Refusal::invalid(unknown))?;
     let acl = asked.namespace.acl(&entry.policies).await?;
     let mut data = Map::new();
     for path in &paths {

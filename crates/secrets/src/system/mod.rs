@@ -56,9 +56,18 @@ const INJECTED: [&str; 16] = [
     "rotate/",
 ];
 
+/// Paths below `sys/` that every bearer of a token may use, whatever its policies: they tell no more than the policies
+/// allow, or than whoever holds a wrapping token may know. Command lines ask them before anything else.
+const FOR_EVERY_BEARER: [&str; 4] =
+    ["internal/ui/mounts", "internal/ui/mounts/*", "internal/ui/namespaces", "wrapping/lookup"];
+
+/// Whether a path below `sys/` is for every bearer of a token.
+pub(crate) fn is_for_every_bearer(path: &str) -> bool {
+    FOR_EVERY_BEARER.iter().any(|pattern| fits(pattern, path))
+}
+
 /// Whether a path below `sys/` needs `sudo`.
 pub(crate) fn needs_sudo(path: &str) -> bool {
-    // Reading a mount's settings is for those who may read them; the rest of `auth/` changes who gets in.
     SUDO.iter().chain(&lease::SUDO).any(|pattern| fits(pattern, path))
 }
 

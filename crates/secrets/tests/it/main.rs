@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod audit;
+mod bearers;
 mod core;
 mod leases;
 mod mounts;
 mod paths;
+mod roles;
 mod tenants;
 mod tokens;
 mod vending;
