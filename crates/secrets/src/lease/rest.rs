@@ -5,10 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use mainstay_types::Timestamp;
 
-/// The rest after a failure: doubled each time from the first to the longest. A credential that should be gone is tried
+/// The wait after a failure: doubled each time from the first to the longest. A credential that should be gone is tried
 /// for again within minutes however long its engine was away.
 const FIRST_SECONDS: u64 = 5;
 pub(super) const LONGEST_SECONDS: u64 = 300;
+
+/// The longest rest of a mount. It is shorter than one lease's wait, since a mount may hand out for several engines of
+/// which one is down.
+const LONGEST_REST_SECONDS: u64 = 60;
 
 /// Which mounts are left alone for a while. Holds only those that failed last.
 #[derive(Default)]
@@ -41,7 +45,7 @@ impl Rests {
         let rest = rests.entry(mount.to_owned()).or_insert(Rest { failures: 0, until: Timestamp::EPOCH });
         if rest.until <= now {
             rest.failures = rest.failures.saturating_add(1);
-            rest.until = now.plus_seconds(wait_seconds(rest.failures));
+            rest.until = now.plus_seconds(wait_seconds(rest.failures).min(LONGEST_REST_SECONDS));
         }
     }
 
@@ -72,8 +76,11 @@ mod tests {
         assert_eq!(rests.until("m", later), None);
         rests.begin("m", later);
         assert_eq!(rests.until("m", later), Some(later.plus_seconds(10)));
+        let much_later = (0..20).map(|hour| begin.plus_seconds(3600 * hour)).inspect(|at| rests.begin("m", *at)).last();
+        let much_later = much_later.unwrap();
+        assert_eq!(rests.until("m", much_later), Some(much_later.plus_seconds(60)));
         rests.end("m");
-        assert_eq!(rests.until("m", later), None);
+        assert_eq!(rests.until("m", much_later), None);
         assert_eq!((wait_seconds(0), wait_seconds(1), wait_seconds(7), wait_seconds(u32::MAX)), (5, 5, 300, 300));
     }
 }

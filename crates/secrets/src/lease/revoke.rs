@@ -25,8 +25,9 @@ pub(super) const PAGE: usize = 256;
 /// How much is taken back at the same time: enough for a fast engine, little enough for a slow one.
 pub(super) const AT_ONCE: usize = 16;
 
-/// How long one try to take a lease back may take. An engine that is down answers sooner; one that hangs is tried again.
-const REVOKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one try to take a lease back may take. An engine that knows its own bounds, of 30 s at most, says sooner and
+/// better what is wrong; one that hangs is tried again.
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long a client waits for many leases at once. What is left then is the keeper's.
 const PATIENCE: Duration = Duration::from_secs(10);
