@@ -137,10 +137,11 @@ impl Layer {
         ready: impl FnOnce(),
     ) -> Result<(), RunError> {
         let address = self.config.listen.api;
+        // Before anything is begun: files that are no certificates are the configuration's mistake.
+        let tls = self.config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
         let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
         admin_token::ensure(&self.control, &self.config.data_dir).await?;
         let reconciler = tokio::spawn(Reconciler::new(self.control.clone()).run(stop.clone()));
-        let tls = self.config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
         let api = Api::new(self.control.clone(), env!("CARGO_PKG_VERSION")).with_secrets(self.secrets.clone());
         let router = mainstay_http::router(api);
         if let Err(error) = self.data_dir.tell_that_it_serves() {
