@@ -30,13 +30,16 @@ const ROUTES: [(&str, &str, Role, &str); 19] = [
     ("DELETE", "/api/v1/tokens/t-000000000000", Role::Admin, ""),
 ];
 
+/// Routes that take an admin of every tenant.
+const ROUTES_OF_ALL: [(&str, &str); 2] = [("GET", "/api/v1/custody/snapshot"), ("POST", "/api/v1/custody/restore")];
+
 #[test]
 fn the_table_has_every_route_of_the_contract() {
     let document = serde_json::to_value(mainstay_http::openapi()).unwrap();
     let paths = document["paths"].as_object().unwrap().iter();
     let routes = paths.flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| (method, path)));
     let behind_token = routes.filter(|(_, path)| path.starts_with("/api/")).count();
-    assert_eq!(behind_token, ROUTES.len(), "a route is missing from the table of this test");
+    assert_eq!(behind_token, ROUTES.len() + ROUTES_OF_ALL.len(), "a route is missing from the table of this test");
 }
 
 #[tokio::test]
@@ -50,6 +53,20 @@ async fn each_route_takes_its_role_and_more() {
             assert_eq!(refused, role < least, "{role} {method} {path}: {answer:?}");
             assert!(refused || answer.status != 403, "{role} {method} {path}: {answer:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_every_tenant_takes_a_token_for_every_one() {
+    let server = Server::start().await;
+    for (method, path) in ROUTES_OF_ALL {
+        for (role, code) in [(Role::Operator, "role_insufficient"), (Role::Admin, "tenant_forbidden")] {
+            let token = server.token(role, "default").await;
+            let answer = server.call(method, path).token(&token).send().await;
+            assert_eq!((answer.status.as_u16(), answer.problem().1.as_str()), (403, code), "{role} {method} {path}");
+        }
+        // This server keeps no secrets, which it tells only now.
+        assert_eq!(server.call(method, path).send().await.status, 404, "{method} {path}");
     }
 }
 
