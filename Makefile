@@ -33,7 +33,7 @@ lint:
 	@scripts/lint
 
 bench:
-	@scripts/setup test
+	@scripts/setup bench
 	cargo bench --workspace --bench '*'
 
 soak:
