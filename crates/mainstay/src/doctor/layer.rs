@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ureq::tls::TlsConfig;
 
-use crate::config::{Config, Key, Listen};
+use crate::config::{Config, Key};
 
 /// How long the layer has for its answer: a healthy one needs a millisecond, and a person waits for the report.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -58,7 +58,7 @@ impl Ports {
             (Key::ListenDedicatedPorts, dedicated),
         ];
         Self {
-            layer: Layer::ask(listen),
+            layer: Layer::ask(&listen.url()),
             ports: addresses.map(|(key, address)| Port { key, address, state: PortState::of(address) }).into(),
             own_engines: own_engine_ports(&config.data_dir),
         }
@@ -66,11 +66,11 @@ impl Ports {
 }
 
 impl Layer {
-    fn ask(listen: &Listen) -> Self {
+    fn ask(url: &str) -> Self {
         // Nothing is sent that could be stolen; whether clients trust the certificate is for them to see.
         let tls = TlsConfig::builder().disable_verification(true).build();
         let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER_TIMEOUT)).proxy(None).tls_config(tls);
-        match config.build().new_agent().get(format!("{}/livez", listen.url())).call() {
+        match config.build().new_agent().get(format!("{url}/livez")).call() {
             Ok(_) => Self::Lives,
             Err(ureq::Error::StatusCode(code)) => Self::Other(format!("something answers /livez with {code}")),
             Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => Self::Nobody,
@@ -126,15 +126,19 @@ mod tests {
         address
     }
 
+    fn url(address: SocketAddr) -> String {
+        format!("http://{address}")
+    }
+
     #[test]
     fn a_layer_is_told_from_nobody_and_from_others() {
-        assert_eq!(Layer::ask(answering("200 OK")), Layer::Lives);
+        assert_eq!(Layer::ask(&url(answering("200 OK"))), Layer::Lives);
         assert_eq!(
-            Layer::ask(answering("404 Not Found")),
+            Layer::ask(&url(answering("404 Not Found"))),
             Layer::Other("something answers /livez with 404".to_owned())
         );
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert_eq!(Layer::ask(free), Layer::Nobody);
+        assert_eq!(Layer::ask(&url(free)), Layer::Nobody);
     }
 
     #[test]
