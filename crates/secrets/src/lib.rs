@@ -18,6 +18,7 @@ mod network;
 mod open;
 mod outcome;
 mod policies;
+mod residue;
 mod service;
 mod system;
 mod token;

@@ -5,6 +5,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::residue;
+
 const PREFIX: &[u8] = b"hmac-sha256:";
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
@@ -45,7 +47,7 @@ impl Hasher {
 
     /// The hash of a text, as `sys/audit-hash` gives it to whoever looks for a value in the log.
     pub(crate) fn text(&self, text: &str) -> Hash {
-        let tag = hmac::sign(&self.key, text.as_bytes());
+        let tag = residue::cleared(|| hmac::sign(&self.key, text.as_bytes()));
         let mut hash = Hash([0; PREFIX.len() + 64]);
         let (prefix, digits) = hash.0.split_at_mut(PREFIX.len());
         prefix.copy_from_slice(PREFIX);

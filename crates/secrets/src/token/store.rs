@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::directory::TokenDirectory;
 use crate::draw;
+use crate::residue;
 use crate::token::entry::{Bearer, TokenEntry, TokenKey, TokenKind};
 
 /// How many tokens are held in memory as they were read last: some 10 MiB.
@@ -42,7 +43,8 @@ impl Tokens {
 
     /// What a token is known by. Looking this up instead of the token leaves nothing to time.
     pub(crate) fn key(&self, token: &str) -> TokenKey {
-        TokenKey(blake3::keyed_hash(&self.salt, token.as_bytes()).to_hex().to_string())
+        let hash = residue::cleared(|| blake3::keyed_hash(&self.salt, token.as_bytes()));
+        TokenKey(hash.to_hex().to_string())
     }
 
     /// Who bears a token, where it is accepted now: known, neither expired nor revoked, and no token that it descends

@@ -8,6 +8,7 @@ mod layer;
 mod outcome;
 mod ports;
 mod processes;
+mod vault;
 mod wait;
 
 pub use api::{Answer, Api};
@@ -16,4 +17,5 @@ pub use disk::{Filler, may_mount, mount_small_disk};
 pub use layer::{Layer, Options};
 pub use outcome::uri_of;
 pub use processes::{is_alive, kill_process, runtime};
+pub use vault::{Vault, raw};
 pub use wait::until;
