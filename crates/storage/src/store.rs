@@ -92,7 +92,8 @@ impl Store {
         }
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.write(statements).await,
-            Backend::Postgres(postgres) => postgres.write(statements).await,
+            // In a box: a round trip costs far more, and the future of every caller would hold room for it.
+            Backend::Postgres(postgres) => Box::pin(postgres.write(statements)).await,
         }
     }
 
@@ -103,7 +104,7 @@ impl Store {
         }
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.read(statement).await,
-            Backend::Postgres(postgres) => postgres.read(statement).await,
+            Backend::Postgres(postgres) => Box::pin(postgres.read(statement)).await,
         }
     }
 
