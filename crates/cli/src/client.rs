@@ -3,6 +3,7 @@
 mod authorities;
 mod pages;
 mod stream;
+mod transfer;
 mod vault;
 
 use std::fmt;

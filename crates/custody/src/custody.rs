@@ -91,6 +91,15 @@ impl Custody {
         self.inner().unseal(seal).await
     }
 
+    /// Whether a seal is the one that the store opens with now. It opens nothing.
+    pub async fn opens_with(&self, seal: &dyn Seal) -> Result<bool, UnsealError> {
+        match self.inner().unwrap_root(seal).await {
+            Ok(_) => Ok(true),
+            Err(UnsealError::WrongKey { .. } | UnsealError::WrongShares) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The store's position: rises with every change of an entry, and never falls.
     ///
     /// The store notices by itself when an entry was put back to an older state, since its head would not match, but not

@@ -21,6 +21,7 @@ use crate::audit::{AuditFile, Hasher, Line, Subject, Told};
 use crate::call::{Body, Call, Method, Reply};
 use crate::directory::TokenDirectory;
 use crate::envelope;
+use crate::key_file::KeyFile;
 use crate::kinds::Kinds;
 use crate::mount::{Mounted, Namespace, Served};
 use crate::open::Open;
@@ -55,6 +56,8 @@ struct Inner {
     kinds: Arc<Kinds>,
     directory: Arc<dyn TokenDirectory>,
     witness: Arc<dyn Witness>,
+    /// None where operators hold the key in shares.
+    key_file: Option<Arc<dyn KeyFile>>,
     audit: AuditFile,
     /// What is known while custody is unsealed; nothing while it is sealed.
     unsealed: RwLock<Option<Unsealed>>,
@@ -102,6 +105,7 @@ impl Secrets {
         kinds: Vec<Arc<dyn Kind>>,
         directory: Arc<dyn TokenDirectory>,
         witness: Arc<dyn Witness>,
+        key_file: Option<Arc<dyn KeyFile>>,
         audit: AuditFile,
     ) -> Result<Self, Refusal> {
         let inner = Inner {
@@ -109,6 +113,7 @@ impl Secrets {
             kinds: Arc::new(Kinds::new(kinds)),
             directory,
             witness,
+            key_file,
             audit,
             unsealed: RwLock::new(None),
             closed: Mutex::default(),
@@ -175,6 +180,11 @@ impl Secrets {
     /// What is sealed and wrapped.
     pub(crate) fn custody(&self) -> &Custody {
         &self.inner.custody
+    }
+
+    /// The file that the key is in, where it is in one.
+    pub(crate) fn key_file(&self) -> Option<&dyn KeyFile> {
+        self.inner.key_file.as_deref()
     }
 
     pub(crate) fn audit_path(&self) -> String {

@@ -2,11 +2,14 @@
 
 mod init;
 mod leases;
+mod progress;
 mod rekey;
+mod restore;
 mod revoke;
 mod rotate;
 mod seal;
 mod shares;
+mod snapshot;
 mod status;
 mod unseal;
 
@@ -36,7 +39,7 @@ enum Action {
     Unseal(unseal::Unseal),
     /// Seal custody: no secret can be read until it is unsealed
     Seal(seal::Seal),
-    /// Encrypt what is written from now on with a new data key
+    /// Encrypt what is written from now on with a new data key, or replace the key in the key file
     Rotate(rotate::Rotate),
     /// Make new shares; the old ones are worth nothing after it
     Rekey(rekey::Rekey),
@@ -44,6 +47,10 @@ enum Action {
     Leases(leases::Leases),
     /// Take back what a lease is for: a lease or all that begin alike
     Revoke(revoke::Revoke),
+    /// Write all of custody to a file, sealed as it is: useless without its seal
+    Snapshot(snapshot::Snapshot),
+    /// Put a snapshot into custody, which is sealed then; without --force only where custody is empty
+    Restore(restore::Restore),
 }
 
 impl Custody {
@@ -58,6 +65,8 @@ impl Custody {
             Action::Rekey(action) => action.run(session),
             Action::Leases(action) => action.run(session),
             Action::Revoke(action) => action.run(session),
+            Action::Snapshot(action) => action.run(session),
+            Action::Restore(action) => action.run(session),
         }?;
         Ok(0)
     }

@@ -3,6 +3,7 @@
 mod admin_token;
 mod data_dir;
 mod databases;
+mod master_key;
 mod tls;
 mod tokens;
 mod witness;
@@ -11,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mainstay_control::{Control, Reconciler};
-use mainstay_custody::{Custody, MasterKey};
+use mainstay_custody::Custody;
 use mainstay_engine::supervise::{EngineUser, UserError};
 use mainstay_engine::{Engine, EngineError};
 use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
 use mainstay_http::Api;
 use mainstay_journal::Journal;
-use mainstay_secrets::{AuditFile, Secrets};
+use mainstay_secrets::{AuditFile, KeyFile, Secrets};
 use mainstay_secrets_engine::{Kind, Refusal};
 use mainstay_storage::{Claim, Service, Store};
 use mainstay_types::ClusterName;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use crate::config::{Config, Seal};
 
 use self::databases::LayerDatabases;
+use self::master_key::LayerKeyFile;
 use self::tokens::JournalTokens;
 use self::witness::JournalWitness;
 
@@ -60,8 +62,8 @@ pub enum BuildError {
     Claim(#[source] mainstay_storage::ClaimError),
     #[error("the journal cannot be used")]
     Journal(#[source] mainstay_journal::OpenError),
-    #[error("the master key cannot be used")]
-    MasterKey(#[source] mainstay_custody::MasterKeyError),
+    #[error(transparent)]
+    KeyFile(#[from] master_key::KeyFileError),
     #[error("the secret store cannot be used")]
     Custody(#[source] mainstay_custody::OpenError),
     #[error("the secret store cannot be used")]
@@ -113,7 +115,7 @@ impl Layer {
         let store = store.map_err(BuildError::JournalStore)?;
         let claim = store.claim(&claimant()).await.map_err(BuildError::Claim)?;
         let journal = Journal::open(store).await.map_err(BuildError::Journal)?;
-        let custody = open_custody(&config).await?;
+        let (custody, key_file) = open_custody(&config).await?;
         let first = config.listen.dedicated_ports;
         let control_config = mainstay_control::Config {
             dedicated_ports: first..=first.saturating_add(DEDICATED_PORTS - 1),
@@ -123,7 +125,7 @@ impl Layer {
         let audit = open_audit(&config.custody.audit_file)?;
         let tokens = Arc::new(JournalTokens::new(control.clone()));
         let witness = Arc::new(JournalWitness::new(control.clone()));
-        let secrets = Secrets::new(custody.clone(), kinds(&control), tokens, witness, audit)
+        let secrets = Secrets::new(custody.clone(), kinds(&control), tokens, witness, key_file, audit)
             .await
             .map_err(BuildError::Secrets)?;
         Ok(Self { config, data_dir, _claim: claim, control, custody, secrets, engines })
@@ -197,16 +199,19 @@ fn claimant() -> String {
 }
 
 /// Opens the secret store with the seal that the configuration names.
-async fn open_custody(config: &Config) -> Result<Custody, BuildError> {
+async fn open_custody(config: &Config) -> Result<(Custody, Option<Arc<dyn KeyFile>>), BuildError> {
     let location = config.storage.location(Service::Custody);
-    let custody = match &config.custody.seal {
-        Seal::Shamir => Custody::open_sealed(&location).await,
-        Seal::KeyFile { file, may_create } => {
-            let key = if *may_create { MasterKey::read_or_create(file) } else { MasterKey::read(file) };
-            Custody::open(&location, key.map_err(BuildError::MasterKey)?).await
+    match &config.custody.seal {
+        Seal::Shamir => {
+            let custody = Custody::open_sealed(&location).await.map_err(BuildError::Custody)?;
+            Ok((custody, None))
         }
-    };
-    custody.map_err(BuildError::Custody)
+        Seal::KeyFile { file, may_create } => {
+            let custody = master_key::open(&location, file, *may_create).await?;
+            let key_file = Arc::new(LayerKeyFile::new(file, custody.clone()));
+            Ok((custody, Some(key_file)))
+        }
+    }
 }
 
 fn open_audit(file: &Path) -> Result<AuditFile, BuildError> {

@@ -44,6 +44,10 @@ pub(crate) async fn handle(secrets: &Secrets, asked: &Asked<'_>, first: &str, re
             secrets.record(CustodyEvent::KeyRotated, secrets.custody().position()).await;
             Answer::nothing()
         }
+        ("rotate", "root") if write => {
+            rotate_master_key(secrets).await?;
+            Answer::nothing()
+        }
         ("rekey", "backup") if asked.operation == Operation::Read => {
             return Err(Refusal::invalid("no backed-up keys found"));
         }
@@ -56,6 +60,18 @@ pub(crate) async fn handle(secrets: &Secrets, asked: &Asked<'_>, first: &str, re
         _ => return Err(Refusal::UnsupportedPath),
     };
     Ok(Outcome::answer(answer).injected())
+}
+
+/// Rotates what wraps the root key, and the root key with it. It goes by itself only where the key is in a file.
+async fn rotate_master_key(secrets: &Secrets) -> Result<(), Refusal> {
+    let Some(key_file) = secrets.key_file() else {
+        return Err(Refusal::invalid("the key is in shares that operators hold, and not in a key file: rekey instead"));
+    };
+    key_file.rotate().await.map_err(|fault| {
+        Refusal::failed("the rotation of the master key did not come to its end; the layer's log says why", fault)
+    })?;
+    secrets.record(CustodyEvent::Rekeyed, secrets.custody().position()).await;
+    Ok(())
 }
 
 async fn rekey(secrets: &Secrets, asked: &Asked<'_>) -> Result<Answer, Refusal> {

@@ -87,7 +87,8 @@ impl Core {
             Arc::new(VendingKind(vending.clone())),
             Arc::new(DoorKind),
         ];
-        let secrets = Secrets::new(custody.clone(), kinds, directory.clone(), Arc::new(Forgetful), file).await.unwrap();
+        let secrets =
+            Secrets::new(custody.clone(), kinds, directory.clone(), Arc::new(Forgetful), None, file).await.unwrap();
         Self { secrets, directory, vending, custody, audit }
     }
 
