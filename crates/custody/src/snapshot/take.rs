@@ -15,6 +15,7 @@ use crate::custody::Custody;
 use crate::inner::{Inner, Removed};
 use crate::keyring;
 use crate::record::{Record, stored};
+use crate::seal::StoredSeal;
 use crate::writer::REMOVALS_REMEMBERED;
 
 /// How many bytes of ciphertext a page should hold, and between which numbers of rows it is kept: a page of the largest
@@ -53,6 +54,10 @@ impl Custody {
     pub async fn snapshot<W: AsyncWrite + Unpin>(&self, writer: &mut W) -> Result<SnapshotSummary, SnapshotError> {
         let inner = self.inner();
         let watch = Watch::begin(inner).await?;
+        // Before the first byte, so that whoever sends the snapshot on can still answer something else.
+        if StoredSeal::load(&inner.store).await.map_err(SnapshotError::Read)?.is_none() {
+            return Err(SnapshotError::NotInitialized);
+        }
         let mut output = Output::begin(writer).await.map_err(SnapshotError::Write)?;
         let (mut after, mut rows) = (0, PAGE_ROWS.0);
         loop {
