@@ -2,12 +2,14 @@
 
 mod audit;
 mod crash;
+mod delivery;
 mod floods;
 mod hvac;
 mod paths;
 mod recorded_calls;
 mod rollback;
 mod sealed;
+mod snapshot;
 mod vaultrs;
 
 use serde_json::{Value, json};
