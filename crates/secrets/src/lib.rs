@@ -4,6 +4,7 @@
 //! audit log to the engine that serves it, makes the lease or the token that the answer needs, and gives the [`Reply`].
 //! Everything it keeps is behind custody's barrier. While custody is sealed it knows nothing.
 
+mod allow;
 mod asked;
 mod audit;
 mod call;
@@ -20,6 +21,7 @@ mod open;
 mod outcome;
 mod policies;
 mod residue;
+mod serve;
 mod service;
 mod system;
 mod token;
