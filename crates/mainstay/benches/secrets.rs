@@ -21,9 +21,6 @@ const CONNECTIONS: u32 = 32;
 /// How many secrets the routes are measured with.
 const FEW: u64 = 1000;
 
-/// How many secrets are written twice or more, since they could have been under way when a round of filling ended.
-const UNDER_WAY: u64 = 256;
-
 /// Ticks of `/proc/PID/stat` in a second, on every architecture that Linux has today.
 const TICKS: f64 = 100.0;
 
@@ -175,10 +172,12 @@ fn write(first: u64, count: u64) -> String {
 /// Writes secrets until there are so many.
 fn fill(layer: &Layer, token: &str, before: u64, secrets: u64) {
     const ROUND_SECONDS: u32 = 5;
+    // What was under way when a round ended is not known to be there: the next one goes back by some seconds' writes.
+    let again = secrets / 64;
     let mut next = before;
-    while next < secrets + UNDER_WAY {
-        let first = next.saturating_sub(UNDER_WAY);
-        let script = write(first, secrets + UNDER_WAY);
+    while next < secrets + again {
+        let first = next.saturating_sub(again);
+        let script = write(first, secrets + again);
         next = first + load(layer, token, &script, 4 * CONNECTIONS, ROUND_SECONDS).requests;
         empty_audit_log(layer);
     }
