@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mainstay_secrets_engine::{Fields, Login, Mount, Refusal, TokenType};
+use mainstay_secrets_engine::{Fields, Login, Mount, Refusal, TokenType, go_duration};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -239,16 +239,6 @@ impl Names<'_> {
 fn normal(policies: &[String]) -> Vec<String> {
     let names = policies.iter().map(|policy| policy.trim().to_lowercase()).filter(|policy| !policy.is_empty());
     names.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// A duration as Go writes it: `768h0m0s`.
-fn go_duration(seconds: u64) -> String {
-    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{rest}s"),
-        (0, _) => format!("{minutes}m{rest}s"),
-        _ => format!("{hours}h{minutes}m{rest}s"),
-    }
 }
 
 #[cfg(test)]

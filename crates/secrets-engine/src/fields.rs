@@ -160,6 +160,16 @@ pub fn parse_duration(text: &str) -> Option<u64> {
     Some(seconds as u64)
 }
 
+/// A duration as Go writes it, and with it Vault in its messages and some answers: `768h0m0s`.
+pub fn go_duration(seconds: u64) -> String {
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{rest}s"),
+        (0, _) => format!("{minutes}m{rest}s"),
+        _ => format!("{hours}h{minutes}m{rest}s"),
+    }
+}
+
 fn wrong(name: &str, wanted: &str) -> Refusal {
     Refusal::Invalid(format!("error converting input for field {name:?}: it has to be {wanted}"))
 }
@@ -168,7 +178,7 @@ fn wrong(name: &str, wanted: &str) -> Refusal {
 mod tests {
     use serde_json::{Map, Value, json};
 
-    use super::{Fields, parse_duration};
+    use super::{Fields, go_duration, parse_duration};
 
     #[test]
     fn durations_are_go_s_and_plain_seconds() {
@@ -178,6 +188,15 @@ mod tests {
         }
         for text in ["-1", "1x", "h", "1h-", "1 h", "m5"] {
             assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        let table = [(0, "0s"), (59, "59s"), (60, "1m0s"), (1800, "30m0s"), (12_319, "3h25m19s"), (90_000, "25h0m0s")];
+        for (seconds, text) in table {
+            assert_eq!(go_duration(seconds), text);
+            assert_eq!(parse_duration(text), Some(seconds));
         }
     }
 

@@ -14,7 +14,7 @@ mod storage;
 
 pub use answer::{Answer, Lease, Login, Raw, TokenType};
 pub use backend::{Backend, Class, Globs, Kind};
-pub use fields::{Fields, parse_duration};
+pub use fields::{Fields, go_duration, parse_duration};
 pub use refusal::{Fault, Refusal};
 pub use request::{Caller, Mount, Operation, Request};
 pub use storage::{Batch, Storage, Stored};

@@ -4,7 +4,6 @@
 //! taken back until the version is destroyed, and a write may say which version it expects to replace. Paths, answers and
 //! error texts are those of Vault's engine.
 
-mod duration;
 mod kind;
 mod merge_patch;
 mod plain;

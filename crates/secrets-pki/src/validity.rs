@@ -1,6 +1,6 @@
 //! How long certificates are valid.
 
-use mainstay_secrets_engine::{Fields, Refusal};
+use mainstay_secrets_engine::{Fields, Refusal, go_duration};
 use mainstay_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -80,16 +80,6 @@ pub fn decide(role: &Role, fields: &Fields<'_>, bounds: Bounds) -> Result<(Valid
         )));
     }
     Ok((Validity { not_before, not_after }, warnings))
-}
-
-/// Seconds as Go writes durations: `768h0m0s`.
-fn go_duration(seconds: u64) -> String {
-    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{rest}s"),
-        (0, _) => format!("{minutes}m{rest}s"),
-        _ => format!("{hours}h{minutes}m{rest}s"),
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! Settings of a mount of version 2.
 
-use mainstay_secrets_engine::{Answer, Fields, Operation, Refusal, Request};
+use mainstay_secrets_engine::{Answer, Fields, Operation, Refusal, Request, go_duration};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Versioned;
 use super::record::Format;
-use crate::duration::go_duration;
 
 /// Where they are kept.
 const KEY: &str = "config";

@@ -1,13 +1,12 @@
 //! `metadata/PATH`: what there is of a secret beside its values.
 
-use mainstay_secrets_engine::{Answer, Fields, Operation, Refusal, Request};
+use mainstay_secrets_engine::{Answer, Fields, Operation, Refusal, Request, go_duration};
 use serde_json::{Map, Value, json};
 
 use super::config::{Config, max_versions};
 use super::custom_metadata::{Custom, read_custom};
 use super::record::Metadata;
 use super::{Change, Versioned};
-use crate::duration::go_duration;
 use crate::plain::check_writable;
 
 /// What a write changes. Fields that are not said stay.
