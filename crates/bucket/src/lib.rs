@@ -1,0 +1,1 @@
+//! What a bucket's settings mean: policy, lifecycle, locks, CORS, conditions, notifications. Pure.

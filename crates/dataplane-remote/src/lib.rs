@@ -1,0 +1,1 @@
+//! The data plane's daemon and its client, over a Unix socket.

@@ -1,0 +1,1 @@
+//! The data plane on any S3-compatible store (rustfs).
