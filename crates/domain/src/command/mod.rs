@@ -7,6 +7,7 @@ mod delete_binding;
 mod delete_instance;
 mod outcome;
 mod record_custody;
+mod record_objects;
 mod rejection;
 mod renew_binding;
 mod replace_password;
@@ -35,6 +36,7 @@ pub use outcome::{
     StartOutcome,
 };
 pub use record_custody::{CustodyChange, RecordCustody};
+pub use record_objects::{ObjectChange, RecordObjects, RecordScrub};
 pub use rejection::Rejection;
 pub use renew_binding::RenewBinding;
 pub use replace_password::ReplacePassword;
@@ -121,6 +123,8 @@ commands! {
     CreateToken,
     RevokeToken,
     RecordCustody,
+    RecordObjects,
+    RecordScrub,
     ClusterStart,
     ClusterDegradation,
     ClusterRecovery,

@@ -121,6 +121,12 @@ pub enum SubjectKind {
     Token,
     #[n(5)]
     Custody,
+    /// An object, by its bucket and key.
+    #[n(6)]
+    Object,
+    /// Stored content, by its address.
+    #[n(7)]
+    Content,
 }
 
 impl Subject {

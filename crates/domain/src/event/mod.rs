@@ -5,6 +5,7 @@ mod cluster;
 mod custody;
 mod envelope;
 mod instance;
+mod object;
 mod operation;
 mod token;
 
@@ -25,6 +26,9 @@ pub use custody::{
 pub use envelope::{Actor, Event, NewEvent, Subject, SubjectKind};
 pub use instance::{
     InstanceDeleted, InstanceDeletionRequested, InstanceFailed, InstanceReady, InstanceRepaired, InstanceRequested,
+};
+pub use object::{
+    ContentDamaged, Notification, ObjectCreated, ObjectExpired, ObjectRemoved, ObjectTagged, ScrubCompleted,
 };
 pub use operation::{Idempotency, OperationFailed, OperationKind, OperationStarted, OperationSucceeded};
 pub use token::{TokenCreated, TokenRevoked};
@@ -142,4 +146,10 @@ bodies! {
     CustodyRekeyed = "v1.custody.rekeyed",
     CustodyRestored = "v1.custody.restored",
     CustodyWitnessed = "v1.custody.witnessed",
+    ObjectCreated = "v1.object.created",
+    ObjectRemoved = "v1.object.removed",
+    ObjectTagged = "v1.object.tagged",
+    ObjectExpired = "v1.object.expired",
+    ScrubCompleted = "v1.scrub.completed",
+    ContentDamaged = "v1.content.damaged",
 }

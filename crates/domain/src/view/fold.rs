@@ -147,6 +147,14 @@ impl View {
             | Body::CustodyRekeyed(CustodyRekeyed { position })
             | Body::CustodyRestored(CustodyRestored { position })
             | Body::CustodyWitnessed(CustodyWitnessed { position }) => self.custody_position = position,
+
+            // Objects are in an index of their own; these are told to whoever follows.
+            Body::ObjectCreated(_)
+            | Body::ObjectRemoved(_)
+            | Body::ObjectTagged(_)
+            | Body::ObjectExpired(_)
+            | Body::ScrubCompleted(_)
+            | Body::ContentDamaged(_) => {}
         }
         Some(())
     }

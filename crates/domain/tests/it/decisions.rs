@@ -1,13 +1,14 @@
 //! What is refused, with which words, and what follows from what is not.
 
 use mainstay_domain::command::{
-    ClusterFailure, CreateToken, DEFAULT_LEASE_SECONDS, MAX_STATEMENTS, MAX_STATEMENTS_BYTES, RenewBinding,
-    RevokeToken, StartOutcome,
+    ClusterFailure, CreateToken, DEFAULT_LEASE_SECONDS, MAX_STATEMENTS, MAX_STATEMENTS_BYTES, ObjectChange,
+    RecordObjects, RecordScrub, RenewBinding, RevokeToken, StartOutcome,
 };
 use mainstay_domain::command::{ClusterStart, CredentialApplied, CredentialRemoved, InstanceProvisioned};
+use mainstay_domain::event::{ContentDamaged, Notification, ScrubCompleted};
 use mainstay_domain::plan::{Step, plan};
 use mainstay_domain::view::{InstanceState, OperationState, StepState};
-use mainstay_types::{BindingId, Digest, Health, Observation, Plan, Role, TenantScope, TokenId};
+use mainstay_types::{BindingId, Digest, Health, InstanceId, Observation, Plan, Role, TenantScope, Timestamp, TokenId};
 
 use crate::harness::{Layer, tenant};
 
@@ -322,4 +323,39 @@ fn statements_are_bounded_and_stay_with_the_binding() {
         assert_eq!(code, if fits { Ok(()) } else { Err("statements_too_long") });
     }
     assert_eq!(layer.view.binding(&bind.id).unwrap().statements, bind.statements);
+}
+
+#[test]
+fn what_happened_to_objects_is_told_to_the_tenant_of_their_instance_alone() {
+    let mut layer = with_shop();
+    let shop = layer.view.instance(&tenant(), &"shop".parse().unwrap()).unwrap().id.clone();
+    let notification = |instance: &InstanceId| Notification {
+        instance: instance.clone(),
+        event: "s3:ObjectCreated:Put".to_owned(),
+        configuration: "new-pictures".to_owned(),
+        bucket: "shop-1".to_owned(),
+        key: "a/b.png".to_owned(),
+        version: None,
+        size: Some(3),
+        etag: Some("0".to_owned()),
+        occurred_at: Timestamp::EPOCH,
+        sequencer: 1,
+    };
+    let before = layer.view.sequence();
+    let gone = InstanceId::from_random(7);
+    let notifications =
+        vec![(ObjectChange::Created, notification(&gone)), (ObjectChange::Removed, notification(&shop))];
+    layer.submit(RecordObjects { notifications }).unwrap();
+    assert_eq!(layer.kinds_after(before), ["v1.object.removed"]);
+    let event = layer.events.last().unwrap();
+    assert_eq!((event.tenant.clone(), event.subject.id.as_str()), (Some(tenant()), "shop-1/a/b.png"));
+}
+
+#[test]
+fn a_scrub_is_recorded_with_each_damage_it_found() {
+    let mut layer = Layer::new();
+    let damage = ContentDamaged { reason: "a bit".to_owned(), instances: Vec::new(), objects: Vec::new() };
+    let completed = ScrubCompleted { contents: 2, bytes: 10, damaged: 1 };
+    layer.submit(RecordScrub { completed, damaged: vec![("blake3:00".to_owned(), damage)] }).unwrap();
+    assert_eq!(layer.kinds_after(0), ["v1.content.damaged", "v1.scrub.completed"]);
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Subject)]
 pub(super) struct SubjectBody {
-    /// `instance`, `cluster`, `binding`, `operation` or `token`.
+    /// `instance`, `cluster`, `binding`, `operation`, `token`, `custody`, `object` or `content`.
     #[schema(value_type = String, example = "instance")]
     kind: SubjectKind,
     /// The name of an instance or a cluster, the id of anything else.
