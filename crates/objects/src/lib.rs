@@ -1,1 +1,34 @@
 //! Buckets, objects, versions and uploads: content on the data plane, the index on storage.
+//!
+//! ```text
+//! bytes ─ ingest ─> Content ─ put ─> writer: decide (pure) ─> one transaction ─> visible ─> answered
+//! ```
+//!
+//! An object is visible if and only if its bytes are durable: content comes first, the index refers to it afterwards, and
+//! what nothing refers to is collected after a time of grace.
+
+mod access_key;
+mod account;
+mod error;
+mod feed;
+mod inflight;
+mod keeper;
+mod keys;
+mod objects;
+mod request;
+mod scrub;
+mod version;
+
+pub use access_key::{AccessKey, AccessKeyId, InvalidAccessKeyId, KnownKey};
+pub use account::{Account, Bucket, Limits, NewBucket, Usage};
+pub use error::{Error, IndexError, IngestError, OpenError, ReadError, Refusal};
+pub use feed::{Feed, FeedError, ObjectEvent};
+pub use keeper::Kept;
+pub use keys::{Keys, KeysError};
+pub use objects::{AccessKeyError, Foundations, Objects, ObjectsConfig, SettingsChange};
+pub use request::{
+    Complete, CompletePart, Content, CreatedBy, Delete, Deleted, Ingest, ListQuery, ListedVersion, NewUpload, Page, Part,
+    Put, PutPart, Upload, UploadAttributes, UploadId, UploadRef, UploadsPage, UploadsQuery, VersionsPage, VersionsQuery,
+};
+pub use scrub::{DamagedContent, ScrubProgress, ScrubReport, Touched};
+pub use version::{Attributes, Contents, Manifest, ManifestPart, Piece, Version, VersionEntry};
