@@ -127,7 +127,8 @@ impl TreeBuilder {
         while !bytes.is_empty() {
             if self.group.count() == GROUP_LEN as u64 {
                 self.values.push(self.group.finalize_non_root());
-                self.group.reset();
+                // A hasher that is reset counts on from its old offset, so that each group has one of its own.
+                self.group = Hasher::new();
                 self.group.set_input_offset(self.size);
             }
             let room = GROUP_LEN - self.group.count() as usize;
