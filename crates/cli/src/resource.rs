@@ -8,6 +8,7 @@ mod event;
 mod instance;
 mod offering;
 mod operation;
+mod scrub;
 mod status;
 mod token;
 
@@ -20,6 +21,7 @@ pub(crate) use event::Event;
 pub(crate) use instance::Instance;
 pub(crate) use offering::Offering;
 pub(crate) use operation::{Operation, OperationState};
+pub(crate) use scrub::ScrubRun;
 pub(crate) use status::Status;
 pub(crate) use token::{NewToken, Token};
 

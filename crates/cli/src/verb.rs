@@ -17,6 +17,7 @@ mod offerings;
 mod operations;
 mod rotate;
 mod run;
+mod scrub;
 mod secret;
 mod status;
 mod token;
@@ -84,6 +85,10 @@ pub enum Verb {
     Export(export::Export),
     /// Make, list and revoke tokens
     Token(token::Token),
+    /// Read all stored objects and name what is damaged
+    ///
+    /// Every content is read in full and compared with its digests. Exits with 1 where something is damaged.
+    Scrub(scrub::Scrub),
     /// List the clusters that instances live on
     Clusters(clusters::Clusters),
     /// List long work, or show one piece of it
@@ -98,6 +103,7 @@ impl Verb {
             Self::Run(verb) => return verb.run(session),
             Self::Diff(verb) => return verb.run(session),
             Self::Custody(verb) => return verb.run(session),
+            Self::Scrub(verb) => return verb.run(session),
             Self::Secret(verb) => verb.run(session),
             Self::Agent(verb) => verb.run(session),
             Self::Offerings(verb) => verb.run(session),
