@@ -153,8 +153,8 @@ impl View {
             | Body::ObjectRemoved(_)
             | Body::ObjectTagged(_)
             | Body::ObjectExpired(_)
-            | Body::ScrubCompleted(_)
             | Body::ContentDamaged(_) => {}
+            Body::ScrubCompleted(_) => self.scrubbed_at = Some(event.time),
         }
         Some(())
     }

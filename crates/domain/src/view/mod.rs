@@ -46,6 +46,8 @@ pub struct View {
     tokens: OrdMap<TokenId, Arc<Token>>,
     /// How far secret custody's store had come when it was seen last.
     custody_position: u64,
+    /// When all stored content was last read and compared with its digests.
+    scrubbed_at: Option<Timestamp>,
     /// Finished operations, the oldest first.
     finished: Vector<OperationId>,
 
@@ -155,6 +157,11 @@ impl View {
     /// How far secret custody's store had come when it was seen last: one that has come less far is an old copy.
     pub fn custody_position(&self) -> u64 {
         self.custody_position
+    }
+
+    /// When all stored content was last read and compared with its digests.
+    pub fn scrubbed_at(&self) -> Option<Timestamp> {
+        self.scrubbed_at
     }
 
     /// A token by its id.

@@ -34,6 +34,8 @@ struct Stored {
     finished: Vec<OperationId>,
     #[n(8)]
     custody_position: Option<u64>,
+    #[n(9)]
+    scrubbed_at: Option<Timestamp>,
 }
 
 impl<C> Encode<C> for View {
@@ -42,14 +44,14 @@ impl<C> Encode<C> for View {
         encoder: &mut Encoder<W>,
         context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.array(9)?.u64(self.sequence)?.encode_with(self.time, context)?;
+        encoder.array(10)?.u64(self.sequence)?.encode_with(self.time, context)?;
         records(encoder, context, self.instances.values().map(Arc::as_ref))?;
         records(encoder, context, self.clusters.values().map(Arc::as_ref))?;
         records(encoder, context, self.bindings.values().map(Arc::as_ref))?;
         records(encoder, context, self.operations.values().map(Arc::as_ref))?;
         records(encoder, context, self.tokens.values().map(Arc::as_ref))?;
         records(encoder, context, self.finished.iter())?;
-        encoder.u64(self.custody_position)?.ok()
+        encoder.u64(self.custody_position)?.encode_with(self.scrubbed_at, context)?.ok()
     }
 }
 
@@ -89,6 +91,7 @@ impl<'b, C> Decode<'b, C> for View {
             view.tokens.insert(token.id.clone(), token.into());
         }
         view.custody_position = stored.custody_position.unwrap_or(0);
+        view.scrubbed_at = stored.scrubbed_at;
         view.finished = stored.finished.into_iter().collect();
         Ok(view)
     }

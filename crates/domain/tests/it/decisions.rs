@@ -7,7 +7,7 @@ use mainstay_domain::command::{
 use mainstay_domain::command::{ClusterStart, CredentialApplied, CredentialRemoved, InstanceProvisioned};
 use mainstay_domain::event::{ContentDamaged, Notification, ScrubCompleted};
 use mainstay_domain::plan::{Step, plan};
-use mainstay_domain::view::{InstanceState, OperationState, StepState};
+use mainstay_domain::view::{InstanceState, OperationState, StepState, View};
 use mainstay_types::{BindingId, Digest, Health, InstanceId, Observation, Plan, Role, TenantScope, Timestamp, TokenId};
 
 use crate::harness::{Layer, tenant};
@@ -358,4 +358,7 @@ fn a_scrub_is_recorded_with_each_damage_it_found() {
     let completed = ScrubCompleted { contents: 2, bytes: 10, damaged: 1 };
     layer.submit(RecordScrub { completed, damaged: vec![("blake3:00".to_owned(), damage)] }).unwrap();
     assert_eq!(layer.kinds_after(0), ["v1.content.damaged", "v1.scrub.completed"]);
+    assert_eq!(layer.view.scrubbed_at(), Some(layer.now));
+    let snapshot: View = minicbor::decode(&minicbor::to_vec(&layer.view).unwrap()).unwrap();
+    assert_eq!(snapshot, layer.view);
 }
