@@ -16,7 +16,8 @@ pub struct InvalidText {
 const ECHO_LIMIT: usize = 80;
 
 impl InvalidText {
-    pub(crate) fn new(what: &'static str, value: &str, rule: &'static str) -> Self {
+    /// An error about some text, which is cut.
+    pub fn new(what: &'static str, value: &str, rule: &'static str) -> Self {
         let value = match value.char_indices().nth(ECHO_LIMIT) {
             Some((end, _)) => format!("{}…", &value[..end]),
             None => value.to_owned(),
