@@ -17,6 +17,7 @@ mod keys;
 mod objects;
 mod request;
 mod scrub;
+mod scrubber;
 mod version;
 
 pub use access_key::{AccessKey, AccessKeyId, InvalidAccessKeyId, KnownKey};
@@ -31,4 +32,5 @@ pub use request::{
     Put, PutPart, Upload, UploadAttributes, UploadId, UploadRef, UploadsPage, UploadsQuery, VersionsPage, VersionsQuery,
 };
 pub use scrub::{DamagedContent, ScrubProgress, ScrubReport, Touched};
+pub use scrubber::{ScrubLog, ScrubRun, Scrubber};
 pub use version::{Attributes, Contents, Manifest, ManifestPart, Piece, Version, VersionEntry};
