@@ -12,7 +12,7 @@ use mainstay_domain::event::Actor;
 use mainstay_domain::view::{Cluster, Operation, View};
 use mainstay_engine::{Availability, ClusterSpec, Engine};
 use mainstay_journal::{Journal, SubmitError as JournalError};
-use mainstay_types::{EngineName, Offering, OperationId, Timestamp};
+use mainstay_types::{EngineName, Offering, OperationId, Timestamp, chain};
 use tokio::time::Instant;
 
 use crate::outside::free_bytes;
@@ -230,18 +230,6 @@ async fn trouble<E: std::error::Error>(health: impl Future<Output = Result<(), E
         Ok(answer) => answer.err().map(|error| chain(&error)),
         Err(_) => Some(format!("it did not answer within {} s", HEALTH_TIMEOUT.as_secs())),
     }
-}
-
-/// An error and its causes, as one sentence.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Whether a command makes something that takes room; what takes away is always let through.

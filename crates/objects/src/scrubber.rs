@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstay_types::Timestamp;
+use mainstay_types::{Timestamp, chain};
 
 use crate::objects::Objects;
 use crate::scrub::{ScrubProgress, ScrubReport};
@@ -131,12 +131,6 @@ impl Drop for Turn {
             state.error = Some("it was cut off".to_owned());
         }
     }
-}
-
-/// An error and its causes, as one sentence.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn tell(report: &ScrubReport) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mainstay_policy::{Acl, BUILT_IN, Policy, PolicyName};
 use mainstay_secrets_engine::{Refusal, Storage};
+use mainstay_types::chain;
 
 /// How many sets of policies are kept ready for checking. A tenant's tokens share a few dozen sets.
 const READY_SETS: usize = 1024;
@@ -101,17 +102,6 @@ impl Policies {
     fn ready(&self) -> std::sync::MutexGuard<'_, Ready> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error and its causes, as one sentence.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn built_in(name: &str) -> Option<&'static str> {

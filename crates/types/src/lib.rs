@@ -3,6 +3,7 @@
 //! Outside text becomes one of these types once, at the edge, and is trusted from there on. Every type here
 //! is small, has private fields, and encodes to CBOR and JSON as the plain text or number that it stands for.
 
+mod chain;
 mod contract;
 mod digest;
 mod id;
@@ -14,6 +15,7 @@ mod role;
 mod text;
 mod time;
 
+pub use chain::chain;
 pub use contract::{ContractRef, EngineName, Plan};
 pub use digest::Digest;
 pub use id::{BindingId, InstanceId, OperationId, TokenId};

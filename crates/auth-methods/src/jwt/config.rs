@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use mainstay_custody::Expect;
 use mainstay_secrets_engine::{Answer, Batch, Fields, Refusal, Request};
+use mainstay_types::chain;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::jwt::Jwt;
-use crate::jwt::issuer::{self, FetchError};
+use crate::jwt::issuer;
 use crate::jwt::settings::{Settings, algorithms};
 use crate::record;
 use crate::token_params::list;
@@ -191,10 +192,4 @@ fn check_ca_pems(config: &Config) -> Result<(), Refusal> {
 
 fn unreachable_issuer(config: &Config) -> &'static str {
     if config.jwks_url.is_empty() { "error checking oidc discovery URL" } else { "error checking jwks URL" }
-}
-
-/// An error with its causes: whoever writes a configuration may know why it does not work.
-fn chain(error: &FetchError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -15,7 +15,7 @@ use mainstay_domain::plan::{Plan, Step, Target, plan};
 use mainstay_domain::view::{Cluster, ClusterState, InstanceState, View};
 use mainstay_engine::supervise::{CrashHistory, Decision};
 use mainstay_engine::{Engine, EngineError};
-use mainstay_types::{ClusterName, Health, InstanceId, Observation, Timestamp};
+use mainstay_types::{ClusterName, Health, InstanceId, Observation, Timestamp, chain};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::Instrument;
@@ -23,7 +23,7 @@ use tracing::Instrument;
 use super::Tempo;
 use super::attempt::{Attempt, AttemptError, Ended, instance_spec};
 use super::pacing::{Key, Pacing};
-use crate::control::{Control, chain, spec};
+use crate::control::{Control, spec};
 use crate::credentials::credential_spec;
 
 /// How long a look may take before the cluster counts as unresponsive.
