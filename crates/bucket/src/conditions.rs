@@ -127,10 +127,7 @@ impl EntityTags {
     fn contain(&self, etag: &ETag) -> bool {
         match self {
             Self::Any => true,
-            Self::Of(tags) => {
-                let text = etag.to_string();
-                tags.iter().any(|tag| *tag == text)
-            }
+            Self::Of(tags) => tags.contains(&etag.to_string()),
         }
     }
 }

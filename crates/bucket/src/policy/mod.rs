@@ -1,7 +1,11 @@
 //! Bucket policies: the subset of Amazon's that applies here. What is not understood is refused when it is put.
 
 mod action;
+mod condition;
 mod document;
+mod json;
+mod pattern;
+mod principal;
 mod request;
 
 pub use action::Action;
