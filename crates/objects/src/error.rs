@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use mainstay_bucket::VersionId;
+use mainstay_bucket::conditions::Refused;
+use mainstay_bucket::lock::Locked;
 use mainstay_dataplane as dataplane;
 use mainstay_storage::{ReadError as StorageReadError, WriteError as StorageWriteError};
 
@@ -63,8 +65,8 @@ pub enum Refusal {
     #[error("the request's condition asks for an object that does not exist")]
     ConditionOnNothing,
     /// A retention or a legal hold protects the version.
-    #[error("the version is protected by object lock")]
-    Locked,
+    #[error(transparent)]
+    Locked(#[from] Locked),
     #[error("the bucket was made without object lock")]
     NoLock,
     /// Settings that do not go together with what the bucket is.
@@ -88,7 +90,7 @@ pub enum IndexError {
     Read(#[source] Arc<StorageReadError>),
     /// A record that no version of Mainstay wrote, or a newer one.
     #[error("a record of the index cannot be read; it is damaged, or a newer Mainstay wrote it")]
-    Record(#[source] Arc<minicbor::decode::Error>),
+    Record(#[source] Arc<dyn std::error::Error + Send + Sync>),
     #[error("the index of objects is closed")]
     Closed,
 }
@@ -143,6 +145,23 @@ impl From<StorageReadError> for IndexError {
 impl From<minicbor::decode::Error> for IndexError {
     fn from(error: minicbor::decode::Error) -> Self {
         Self::Record(Arc::new(error))
+    }
+}
+
+impl From<mainstay_bucket::UnknownFormat> for IndexError {
+    fn from(error: mainstay_bucket::UnknownFormat) -> Self {
+        Self::Record(Arc::new(error))
+    }
+}
+
+// === impl Refusal ===
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Failed => Self::PreconditionFailed,
+            Refused::Absent => Self::ConditionOnNothing,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mainstay_bucket::{BucketName, Checksum, ETag, LegalHold, Metadata, ObjectKey, Retention, Tags, VersionId};
+use mainstay_bucket::{BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, LegalHold, Metadata, ObjectKey, Retention, Tags, VersionId};
 use mainstay_bucket::conditions::Conditions;
 use mainstay_dataplane::{Compression, Expect, Md5, Sha256, Source};
 use mainstay_types::Timestamp;
@@ -56,13 +56,12 @@ pub struct Put {
     pub by: CreatedBy,
 }
 
-/// How an object came about, as notifications tell it.
+/// How an object came about, as notifications tell it. Completed uploads tell it of themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CreatedBy {
     Put,
     Post,
     Copy,
-    CompletedUpload,
 }
 
 /// Deletes an object, or a version of one.
@@ -162,9 +161,9 @@ pub struct UploadAttributes {
     pub legal_hold: LegalHold,
     #[n(4)]
     pub encrypted: bool,
-    /// The algorithm and kind of checksum that the parts have, as the caller names them.
+    /// The checksum that the object is to have.
     #[n(5)]
-    pub checksum: Option<String>,
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
 }
 
 /// An upload that is not completed.
