@@ -1,0 +1,202 @@
+//! How records are read and changed.
+
+use bytes::Bytes;
+use mainstay_content::Damage;
+use mainstay_dataplane::{Address, Claim, KeyId, Owner};
+use mainstay_types::Timestamp;
+use opendal::Buffer;
+
+use crate::failure::Failure;
+use crate::inventory::Intent;
+use crate::keys::{self, DataId};
+use crate::plane::Inner;
+use crate::record::{MAX_RECORD_LEN, Place, Record};
+use crate::store::Condition;
+
+/// How often a record is read again because something else has changed it meanwhile, which one process alone never does
+/// but by repeating a request whose answer was lost.
+const MAX_CONFLICTS: usize = 5;
+
+/// A record in the store.
+pub(crate) enum Entry {
+    Absent,
+    Present { record: Record, version: Version },
+    Damaged { damage: Damage, version: Version },
+}
+
+/// What a conditional write is conditional on.
+#[derive(Debug, Clone)]
+pub(crate) struct Version(Option<String>);
+
+/// Content that is ready to be published.
+pub(crate) struct Fresh {
+    /// Nobody claims it yet.
+    pub(crate) record: Record,
+    /// What lies within the record, behind it.
+    pub(crate) within: Bytes,
+}
+
+/// What became of fresh content.
+pub(crate) struct Published {
+    pub(crate) claim: Claim,
+    pub(crate) key: Option<KeyId>,
+    pub(crate) known: bool,
+    /// Whether the fresh bytes are those that are kept.
+    pub(crate) taken: bool,
+    /// What nobody needs any more.
+    pub(crate) unneeded: Option<Place>,
+}
+
+/// Whether an earlier copy stays in place of a fresh one. What is encrypted stays so, and with the key that its readers
+/// know; everything else is replaced, which costs no more than removing the fresh copy, and repairs what may be damaged.
+fn keeps(old: &Record, fresh: &Record, damage_seen: bool) -> bool {
+    old.key.is_some() && !(damage_seen && fresh.key.is_some())
+}
+
+impl Inner {
+    /// Publishes content, and claims it for an owner.
+    pub(crate) async fn publish(&self, fresh: &Fresh, owner: Owner) -> Result<Published, Failure> {
+        let address = fresh.record.address;
+        let _alone = self.lock(&address).write().await;
+        for _ in 0..MAX_CONFLICTS {
+            let now = Timestamp::now();
+            let entry = self.look_up(&address).await?;
+            let (mut record, version, old) = match entry {
+                Entry::Absent => (fresh.record.clone(), None, None),
+                Entry::Present { record, version } => {
+                    (fresh.record.clone().with_claims_of(&record), Some(version), Some(record))
+                }
+                Entry::Damaged { version, damage } => {
+                    tracing::error!(%address, %damage, "a damaged record is replaced; all owners get a claim");
+                    let mut record = fresh.record.clone();
+                    record.claim_for_all(self.next_claim(None, now), now);
+                    (record, Some(version), None)
+                }
+            };
+            let seen = self.damage_seen.contains(&address);
+            let kept = old.as_ref().filter(|old| keeps(old, &fresh.record, seen));
+            let within = match kept {
+                None => fresh.within.clone(),
+                Some(old) => {
+                    record = old.clone();
+                    match self.within(old, version.as_ref()).await? {
+                        Some(within) => within,
+                        None => continue,
+                    }
+                }
+            };
+            let claim = self.next_claim(record.newest_claim(), now);
+            record.claim(owner, claim, now);
+            let replaced = old.as_ref().filter(|_| kept.is_none());
+            if let Some(data) = replaced.and_then(|old| old.place.data()) {
+                self.note(data, &Intent::Removing(address)).await?;
+            }
+            match self.write_record(&record, within, version.as_ref()).await {
+                Err(Failure::Unmet) => continue,
+                result => result?,
+            }
+            self.layouts.remove(&address);
+            let taken = kept.is_none();
+            if taken {
+                self.damage_seen.forget(&address);
+            }
+            self.census.add(i64::from(version.is_none()), record_growth(old.as_ref(), &record));
+            let unneeded = if taken { replaced.map(|old| old.place.clone()) } else { Some(fresh.record.place.clone()) };
+            return Ok(Published { claim, key: record.key, known: old.is_some(), taken, unneeded });
+        }
+        Err(Failure::Unmet)
+    }
+
+    /// Reads a record, without what lies within it. The lock of the content is held.
+    pub(crate) async fn look_up(&self, address: &Address) -> Result<Entry, Failure> {
+        let first = self.read_record(address, Some(MAX_RECORD_LEN)).await?;
+        // What was damaged on its way here, and not where it lies, is not damaged twice.
+        let entry = match first {
+            (Entry::Damaged { .. }, _) => self.read_record(address, Some(MAX_RECORD_LEN)).await?,
+            entry => entry,
+        };
+        Ok(entry.0)
+    }
+
+    /// Reads a record or as much of it as is asked for, and the bytes behind it.
+    pub(crate) async fn read_record(&self, address: &Address, len: Option<u64>) -> Result<(Entry, Bytes), Failure> {
+        let Some(found) = self.store.get(&keys::record(address), len.map(|len| 0..len)).await? else {
+            return Ok((Entry::Absent, Bytes::new()));
+        };
+        let version = Version(found.etag.clone());
+        let mut bytes = found.into_bytes();
+        Ok(match Record::decode(address, &bytes) {
+            Ok((record, record_len)) => (Entry::Present { record, version }, bytes.split_off(record_len)),
+            Err(damage) => (Entry::Damaged { damage, version }, Bytes::new()),
+        })
+    }
+
+    /// What lies within a record that is to be written anew; nothing where it is another one by now.
+    pub(crate) async fn within(&self, record: &Record, version: Option<&Version>) -> Result<Option<Bytes>, Failure> {
+        let Place::Within { len } = record.place else { return Ok(Some(Bytes::new())) };
+        let (entry, within) = self.read_record(&record.address, None).await?;
+        let same = matches!(entry, Entry::Present { record: found, version: Version(etag) }
+            if found == *record && version.is_none_or(|Version(known)| *known == etag));
+        if same && within.len() != len as usize {
+            return Err(Failure::Unavailable(format!("the record of {} is cut off", record.address)));
+        }
+        Ok(same.then_some(within))
+    }
+
+    /// Writes a record in place of a version of it, or where there is none.
+    pub(crate) async fn write_record(
+        &self,
+        record: &Record,
+        within: Bytes,
+        version: Option<&Version>,
+    ) -> Result<(), Failure> {
+        let condition = match version {
+            _ if !self.conditional => Condition::None,
+            None => Condition::Absent,
+            Some(Version(Some(etag))) => Condition::Unchanged(etag),
+            Some(Version(None)) => Condition::None,
+        };
+        let body = Buffer::from(vec![Bytes::from(record.encode()), within]);
+        self.store.put(&keys::record(&record.address), body, condition).await
+    }
+
+    /// Says in the store that data may be nobody's.
+    pub(crate) async fn note(&self, data: DataId, intent: &Intent) -> Result<(), Failure> {
+        self.store.put(&data.intent(), intent.encode(), Condition::None).await
+    }
+}
+
+/// By how many bytes one record, with what lies within it, is longer than the one before. Data apart is counted where it
+/// is written and removed.
+pub(crate) fn record_growth(old: Option<&Record>, new: &Record) -> i64 {
+    let len = |record: &Record| {
+        let within = if record.place.data().is_none() { record.place.len() } else { 0 };
+        record.encode().len() as i64 + within as i64
+    };
+    len(new) - old.map_or(0, len)
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_dataplane::{Address, KeyId, Sha256};
+
+    use super::keeps;
+    use crate::record::{Place, Record};
+
+    #[test]
+    fn what_is_encrypted_stays_unless_it_is_damaged() {
+        let record = |key: Option<u32>| {
+            Record::new(Address::of(b""), 0, Sha256([0; 32]), key.map(KeyId), Place::Within { len: 0 })
+        };
+        for (old, fresh, seen, kept) in [
+            (None, None, false, false),
+            (None, Some(1), false, false),
+            (Some(1), None, false, true),
+            (Some(1), Some(2), false, true),
+            (Some(1), Some(2), true, false),
+            (Some(1), None, true, true),
+        ] {
+            assert_eq!(keeps(&record(old), &record(fresh), seen), kept, "{old:?} {fresh:?} {seen}");
+        }
+    }
+}
