@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mainstay_custody::{ReadError, RecordError, SecretPath};
-use mainstay_domain::view::{Binding, Credential};
-use mainstay_engine::CredentialSpec;
+use mainstay_domain::view::{Binding, Credential, Instance};
+use mainstay_engine::{CredentialSpec, InstanceSpec};
 use mainstay_types::{BindingId, Generation};
 use secrecy::SecretString;
 
@@ -45,7 +45,7 @@ impl Control {
         let engine = self.engine(&cluster.engine).ok_or_else(none)?;
         let stored = self.custody().get(&secret_path(id, credential.generation)).await;
         let password = stored.map_err(|source| DeliveryError::of(id, source))?.ok_or_else(none)?;
-        Ok(engine.delivery(&spec(cluster), &credential_spec(binding, credential), &password))
+        Ok(engine.delivery(&spec(cluster), &instance_spec(instance), &credential_spec(binding, credential), &password))
     }
 }
 
@@ -63,6 +63,11 @@ impl DeliveryError {
 pub(crate) fn secret_path(binding: &BindingId, generation: Generation) -> SecretPath {
     // A binding's id has letters, digits and one dash, which a path takes.
     format!("binding/{binding}/{generation}").parse().expect("a binding's id makes a valid path")
+}
+
+/// An instance as its engine is told of it.
+pub(crate) fn instance_spec(instance: &Instance) -> InstanceSpec {
+    InstanceSpec { id: instance.id.clone(), name: instance.name.clone(), parameters: instance.parameters.clone() }
 }
 
 /// A credential as its engine is told of it.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use mainstay_engine::supervise::{EngineUser, confine};
 use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
 use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
-use mainstay_types::{BindingId, InstanceId, NodeName, Parameters, Plan, Timestamp};
+use mainstay_types::{BindingId, InstanceId, InstanceName, NodeName, Parameters, Plan, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection};
@@ -66,12 +66,16 @@ async fn claim(engine: &PostgresqlEngine, cluster: &ClusterSpec, number: u64) {
     let password = SecretString::from("benchmark-password");
     engine.provision(cluster, &instance).await.unwrap();
     engine.bind(cluster, &instance, &credential, &password).await.unwrap();
-    let delivery = engine.delivery(cluster, &credential, &password);
+    let delivery = engine.delivery(cluster, &instance, &credential, &password);
     PgConnection::connect(delivery["uri"].expose_secret()).await.unwrap().close().await.unwrap();
 }
 
 fn claimed(number: u64) -> (InstanceSpec, CredentialSpec) {
-    let instance = InstanceSpec { id: InstanceId::from_random(number), parameters: Parameters::default() };
+    let instance = InstanceSpec {
+        id: InstanceId::from_random(number),
+        name: InstanceName::first(),
+        parameters: Parameters::default(),
+    };
     let credential = CredentialSpec {
         binding: BindingId::from_random(number),
         generation: 1,

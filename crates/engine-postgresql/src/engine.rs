@@ -223,6 +223,7 @@ impl Engine for PostgresqlEngine {
     fn delivery(
         &self,
         cluster: &ClusterSpec,
+        _: &InstanceSpec,
         credential: &CredentialSpec,
         password: &SecretString,
     ) -> BTreeMap<&'static str, SecretString> {

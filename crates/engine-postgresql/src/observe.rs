@@ -198,7 +198,7 @@ fn drift(rightly_in: Option<&str>, wanted: Option<&Wanted>, verifier: Option<Dig
 #[cfg(test)]
 mod tests {
     use mainstay_engine::{CredentialSpec, InstanceSpec};
-    use mainstay_types::{BindingId, Digest, InstanceId, Parameters, Plan, Presence, Timestamp};
+    use mainstay_types::{BindingId, Digest, InstanceId, InstanceName, Parameters, Plan, Presence, Timestamp};
 
     use super::{Database, Role, credential_observation, instance_presence};
     use crate::credential::Wanted;
@@ -209,7 +209,11 @@ mod tests {
 
     #[test]
     fn instances() {
-        let instance = InstanceSpec { id: InstanceId::from_random(0), parameters: Parameters::default() };
+        let instance = InstanceSpec {
+            id: InstanceId::from_random(0),
+            name: InstanceName::first(),
+            parameters: Parameters::default(),
+        };
         let right = Database {
             name: "db_000000000000".into(),
             owner: "o_000000000000".into(),
@@ -235,7 +239,11 @@ mod tests {
 
     #[test]
     fn credentials() {
-        let instance = InstanceSpec { id: InstanceId::from_random(0), parameters: Parameters::default() };
+        let instance = InstanceSpec {
+            id: InstanceId::from_random(0),
+            name: InstanceName::first(),
+            parameters: Parameters::default(),
+        };
         let credential = CredentialSpec {
             binding: BindingId::from_random(0),
             generation: 1,

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use mainstay_types::{
-    BindingId, ClusterName, Generation, InstanceId, NodeName, Observation, Offering, Parameters, Plan, Timestamp,
+    BindingId, ClusterName, Generation, InstanceId, InstanceName, NodeName, Observation, Offering, Parameters, Plan,
+    Timestamp,
 };
 use secrecy::SecretString;
 
@@ -31,6 +32,8 @@ pub struct ClusterSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceSpec {
     pub id: InstanceId,
+    /// What its owner calls it: unique within its tenant only, and free again once it is deleted.
+    pub name: InstanceName,
     pub parameters: Parameters,
 }
 
@@ -202,6 +205,7 @@ pub trait Engine: Send + Sync + 'static {
     fn delivery(
         &self,
         cluster: &ClusterSpec,
+        instance: &InstanceSpec,
         credential: &CredentialSpec,
         password: &SecretString,
     ) -> BTreeMap<&'static str, SecretString>;

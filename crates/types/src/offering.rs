@@ -30,6 +30,8 @@ pub struct ParameterSpec {
 pub enum ParameterKind {
     /// A whole number in a closed range.
     Integer { min: i64, max: i64 },
+    /// One of some words, the default one first.
+    Choice(&'static [&'static str]),
 }
 
 impl ParameterKind {
@@ -40,6 +42,23 @@ impl ParameterKind {
                 Ok(number) if (*min..=*max).contains(&number) => Ok(()),
                 _ => Err(format!("a whole number from {min} to {max}")),
             },
+            ParameterKind::Choice(choices) if choices.contains(&value) => Ok(()),
+            ParameterKind::Choice(choices) => Err(format!("one of {}", choices.join(", "))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ParameterKind;
+
+    #[test]
+    fn a_value_is_one_of_its_kind() {
+        let number = ParameterKind::Integer { min: 1, max: 9 };
+        assert_eq!(number.check("9"), Ok(()));
+        assert_eq!(number.check("10"), Err("a whole number from 1 to 9".to_owned()));
+        let choice = ParameterKind::Choice(&["off", "on"]);
+        assert_eq!(choice.check("on"), Ok(()));
+        assert_eq!(choice.check("On"), Err("one of off, on".to_owned()));
     }
 }

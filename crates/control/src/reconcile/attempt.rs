@@ -9,11 +9,11 @@ use mainstay_domain::command::{
 use mainstay_domain::event::Actor;
 use mainstay_domain::plan::Step;
 use mainstay_domain::view::{Binding, Cluster, Instance, View};
-use mainstay_engine::{CredentialSpec, Engine, EngineError, InstanceSpec, StartKind};
+use mainstay_engine::{CredentialSpec, Engine, EngineError, StartKind};
 use mainstay_types::{BindingId, Generation, InstanceId};
 
 use crate::control::{Control, SubmitError, spec};
-use crate::credentials::{credential_spec, secret_path};
+use crate::credentials::{credential_spec, instance_spec, secret_path};
 
 /// What a step is carried out with.
 #[derive(Clone)]
@@ -174,9 +174,4 @@ impl Attempt {
         let instance = self.view.instance_by_id(&binding.instance_id)?;
         Some((instance.clone(), credential_spec(binding, binding.credential(generation)?)))
     }
-}
-
-/// An instance as its engine is told of it.
-pub(super) fn instance_spec(instance: &Instance) -> InstanceSpec {
-    InstanceSpec { id: instance.id.clone(), parameters: instance.parameters.clone() }
 }

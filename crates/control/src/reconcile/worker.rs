@@ -21,10 +21,10 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::Instrument;
 
 use super::Tempo;
-use super::attempt::{Attempt, AttemptError, Ended, instance_spec};
+use super::attempt::{Attempt, AttemptError, Ended};
 use super::pacing::{Key, Pacing};
 use crate::control::{Control, spec};
-use crate::credentials::credential_spec;
+use crate::credentials::{credential_spec, instance_spec};
 
 /// How long a look may take before the cluster counts as unresponsive.
 const OBSERVE_TIMEOUT: Duration = Duration::from_secs(10);

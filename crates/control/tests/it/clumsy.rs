@@ -115,10 +115,11 @@ impl Engine for Clumsy {
     fn delivery(
         &self,
         cluster: &ClusterSpec,
+        instance: &InstanceSpec,
         credential: &CredentialSpec,
         password: &SecretString,
     ) -> BTreeMap<&'static str, SecretString> {
-        self.inner.delivery(cluster, credential, password)
+        self.inner.delivery(cluster, instance, credential, password)
     }
 
     async fn figures(&self, cluster: &ClusterSpec) -> Result<Vec<(&'static str, f64)>, EngineError> {

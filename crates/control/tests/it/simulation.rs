@@ -11,7 +11,7 @@ use mainstay_domain::view::{BindingState, ClusterState, Credential, InstanceStat
 use mainstay_engine::fake::Operation;
 use mainstay_engine::supervise::RestartPolicy;
 use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec};
-use mainstay_types::{BindingId, ClusterName, Health, InstanceId, Parameters, Plan, Presence, Timestamp};
+use mainstay_types::{BindingId, ClusterName, Health, InstanceId, InstanceName, Parameters, Plan, Presence, Timestamp};
 
 use crate::harness::{Ground, Layer, bind, create, delete, request, tenant, username};
 
@@ -234,8 +234,11 @@ async fn observe(layer: &Layer, view: &View, name: &ClusterName, ever: &Ever) ->
         parameters: Parameters::default(),
         identity: None,
     };
-    let instances: Vec<_> =
-        ever.instances.iter().map(|id| InstanceSpec { id: id.clone(), parameters: Parameters::default() }).collect();
+    let instances: Vec<_> = ever
+        .instances
+        .iter()
+        .map(|id| InstanceSpec { id: id.clone(), name: InstanceName::first(), parameters: Parameters::default() })
+        .collect();
     let credentials: Vec<_> = ever
         .credentials
         .iter()

@@ -34,10 +34,10 @@ impl Fixture for PostgresqlFixture {
         Some(Box::new(Client(client)))
     }
 
-    fn statements(&self) -> (Vec<String>, String) {
+    fn statements(&self) -> Option<(Vec<String>, String)> {
         let usual = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'; \
                      GRANT SELECT ON ALL TABLES IN SCHEMA public TO \"{{name}}\";";
-        (vec![usual.to_owned()], "GRANT SELECT ON nothing TO \"{{name}}\"".to_owned())
+        Some((vec![usual.to_owned()], "GRANT SELECT ON nothing TO \"{{name}}\"".to_owned()))
     }
 
     async fn kill(&self, cluster: &ClusterSpec) {
@@ -57,9 +57,10 @@ impl Fixture for PostgresqlFixture {
         execute(&mut superuser, &format!("DROP OWNED BY {user}; DROP ROLE {user}")).await.unwrap();
     }
 
-    async fn change_setting(&self, cluster: &ClusterSpec) {
+    async fn change_setting(&self, cluster: &ClusterSpec) -> bool {
         let mut superuser = self.place.superuser(cluster, "postgres").await;
         execute(&mut superuser, "ALTER SYSTEM SET fsync = off").await.unwrap();
+        true
     }
 
     async fn lose_data(&self, cluster: &ClusterSpec) {

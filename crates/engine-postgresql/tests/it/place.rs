@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use mainstay_engine::supervise::EngineUser;
 use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec};
 use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
-use mainstay_types::{BindingId, InstanceId, NodeName, Parameters, Plan, Timestamp};
+use mainstay_types::{BindingId, InstanceId, InstanceName, NodeName, Parameters, Plan, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection};
@@ -113,7 +113,11 @@ pub struct Tenant {
 
 impl Tenant {
     pub async fn new(engine: &PostgresqlEngine, cluster: &ClusterSpec) -> Self {
-        let instance = InstanceSpec { id: InstanceId::from_random(next_number()), parameters: Parameters::default() };
+        let instance = InstanceSpec {
+            id: InstanceId::from_random(next_number()),
+            name: InstanceName::first(),
+            parameters: Parameters::default(),
+        };
         engine.provision(cluster, &instance).await.unwrap();
         Self::binding(engine, cluster, &instance).await
     }
@@ -145,7 +149,7 @@ impl Tenant {
         };
         let password = SecretString::from(PASSWORD);
         engine.bind(cluster, instance, &credential, &password).await?;
-        let uri = engine.delivery(cluster, &credential, &password)["uri"].expose_secret().to_owned();
+        let uri = engine.delivery(cluster, instance, &credential, &password)["uri"].expose_secret().to_owned();
         Ok(Self { instance: instance.clone(), credential, uri })
     }
 

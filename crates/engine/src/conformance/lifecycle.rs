@@ -2,7 +2,7 @@
 
 use mainstay_types::Health;
 
-use super::{Fixture, specs};
+use super::{Fixture, Nature, specs};
 use crate::{EngineError, StartKind};
 
 pub(super) async fn run(fixture: &dyn Fixture) {
@@ -26,23 +26,30 @@ pub(super) async fn run(fixture: &dyn Fixture) {
 
     engine.provision(&spec, &instance).await.unwrap();
     engine.bind(&spec, &instance, &credential, &password).await.unwrap();
-    let delivery = engine.delivery(&spec, &credential, &password);
+    let delivery = engine.delivery(&spec, &instance, &credential, &password);
     let mut session = fixture.connect(&delivery).await.unwrap();
     assert!(!engine.figures(&spec).await.unwrap().is_empty());
 
-    // The control plane ends, and the next one finds the cluster without a client noticing.
+    // The control plane ends, and the next one finds the cluster: without a client noticing where it has a process.
     drop(engine);
     let engine = fixture.engine().await;
-    let observation = engine.observe(&spec, &[], &[]).await.unwrap();
-    assert_eq!(observation.health, Health::Serving, "a running cluster is found again");
-    assert_eq!(observation.changed_settings, Vec::<String>::new());
-    assert_eq!(engine.start(&spec).await.unwrap().how, StartKind::Adopted);
-    assert!(session.is_open().await, "adoption leaves sessions alone");
+    if fixture.nature() == Nature::Processes {
+        let observation = engine.observe(&spec, &[], &[]).await.unwrap();
+        assert_eq!(observation.health, Health::Serving, "a running cluster is found again");
+        assert_eq!(observation.changed_settings, Vec::<String>::new());
+        assert_eq!(engine.start(&spec).await.unwrap().how, StartKind::Adopted);
+    } else {
+        assert!(fixture.connect(&delivery).await.is_none(), "it ended with the control plane");
+        let started = engine.start(&spec).await.unwrap();
+        assert_eq!((started.how, &started.identity), (StartKind::Started, &first.identity));
+    }
+    assert!(session.is_open().await, "the next control plane leaves sessions alone");
 
     // A settings change is noticed and repaired.
-    fixture.change_setting(&spec).await;
-    let observation = engine.observe(&spec, &[], &[]).await.unwrap();
-    assert!(!observation.changed_settings.is_empty(), "a changed setting is noticed");
+    if fixture.change_setting(&spec).await {
+        let observation = engine.observe(&spec, &[], &[]).await.unwrap();
+        assert!(!observation.changed_settings.is_empty(), "a changed setting is noticed");
+    }
     engine.reconfigure(&spec).await.unwrap();
     let observation = engine.observe(&spec, &[], &[]).await.unwrap();
     assert_eq!(observation.changed_settings, Vec::<String>::new(), "a changed setting is repaired");
@@ -54,6 +61,7 @@ pub(super) async fn run(fixture: &dyn Fixture) {
     let observation = engine.observe(&spec, &[], &[]).await.unwrap();
     assert!(matches!(observation.health, Health::Down { .. }), "{observation:?}");
     assert!(engine.provision(&spec, &instance).await.is_err(), "nothing can be provisioned on a dead cluster");
+    fixture.revive(&spec).await;
     let restarted = engine.start(&spec).await.unwrap();
     assert_eq!((restarted.how, &restarted.identity), (StartKind::Started, &first.identity));
     assert!(fixture.connect(&delivery).await.is_some(), "credentials survive a kill");
@@ -64,7 +72,7 @@ pub(super) async fn run(fixture: &dyn Fixture) {
     assert_eq!(engine.start(&spec).await.unwrap().how, StartKind::Started);
     assert!(fixture.connect(&delivery).await.is_some(), "credentials survive a stop");
 
-    // One that knows nothing of the cluster stops it too.
+    // One that knows nothing of the cluster stops it too; one that ended with it has nothing to stop.
     drop(engine);
     let engine = fixture.engine().await;
     assert!(engine.stop_all().await.is_empty());

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use mainstay_types::{BindingId, Generation, InstanceId, Observation, Parameters, Presence, Timestamp};
+use mainstay_types::{BindingId, Generation, InstanceId, InstanceName, Observation, Parameters, Presence, Timestamp};
 use secrecy::SecretString;
 
 use crate::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
@@ -42,11 +42,20 @@ pub trait Fixture: Send + Sync {
     /// Connects as a client; none when it is refused.
     async fn connect(&self, delivery: &Delivery) -> Option<Box<dyn Session>>;
 
-    /// Statements that a credential can be made with, and one that the engine refuses.
-    fn statements(&self) -> (Vec<String>, String);
+    /// What is true of this engine and not of every one.
+    fn nature(&self) -> Nature {
+        Nature::Processes
+    }
 
-    /// Ends the cluster's process without a warning.
+    /// Statements that a credential can be made with, and one that the engine refuses; none where it takes none at all.
+    fn statements(&self) -> Option<(Vec<String>, String)>;
+
+    /// Ends without a warning what the cluster serves with: its process, or what an engine within the control plane
+    /// stands on.
     async fn kill(&self, cluster: &ClusterSpec);
+
+    /// Brings back what was killed, where starting the cluster does not do that.
+    async fn revive(&self, _: &ClusterSpec) {}
 
     /// Removes an instance with a tool of the engine.
     async fn drop_instance(&self, cluster: &ClusterSpec, instance: &InstanceSpec);
@@ -54,8 +63,8 @@ pub trait Fixture: Send + Sync {
     /// Removes a credential with a tool of the engine.
     async fn drop_credential(&self, cluster: &ClusterSpec, credential: &CredentialSpec);
 
-    /// Changes a setting of the engine with a tool of the engine.
-    async fn change_setting(&self, cluster: &ClusterSpec);
+    /// Changes a setting of the engine with a tool of the engine; false where it has none.
+    async fn change_setting(&self, cluster: &ClusterSpec) -> bool;
 
     /// Removes the cluster's data while it is stopped.
     async fn lose_data(&self, cluster: &ClusterSpec);
@@ -67,7 +76,16 @@ pub trait Fixture: Send + Sync {
     fn log(&self, cluster: &ClusterSpec) -> String;
 }
 
-/// A client's session.
+/// Where an engine's clusters live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// In processes of their own, which go on when the control plane ends, and know who is connected.
+    Processes,
+    /// Within the control plane: they end with it, and each request of a client stands for itself.
+    Within,
+}
+
+/// A client's session; where each request stands for itself, the right to send one.
 #[async_trait]
 pub trait Session: Send {
     /// Whether it can still be used.
@@ -82,7 +100,11 @@ pub async fn run(fixture: &dyn Fixture) {
 
 /// An instance with one credential.
 fn specs(number: u64) -> (InstanceSpec, CredentialSpec) {
-    let instance = InstanceSpec { id: InstanceId::from_random(number), parameters: Parameters::default() };
+    let instance = InstanceSpec {
+        id: InstanceId::from_random(number),
+        name: InstanceName::first(),
+        parameters: Parameters::default(),
+    };
     let credential = credential(&instance, number, 1);
     (instance, credential)
 }

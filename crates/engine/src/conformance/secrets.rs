@@ -19,8 +19,8 @@ pub(super) async fn stay_secret(engine: &Arc<dyn Engine>, fixture: &dyn Fixture,
     engine.provision(spec, &instance).await.unwrap();
     engine.bind(spec, &instance, &bound, &password).await.unwrap();
     engine.bind(spec, &instance, &bound, &password).await.unwrap();
-    let _session = fixture.connect(&engine.delivery(spec, &bound, &password)).await.unwrap();
-    assert!(!format!("{:?}", engine.delivery(spec, &bound, &password)).contains(password.expose_secret()));
+    let _session = fixture.connect(&engine.delivery(spec, &instance, &bound, &password)).await.unwrap();
+    assert!(!format!("{:?}", engine.delivery(spec, &instance, &bound, &password)).contains(password.expose_secret()));
     engine.unbind(spec, &bound).await.unwrap();
 
     assert!(!failure.contains(password.expose_secret()), "an error holds a password");

@@ -11,8 +11,17 @@ use crate::{ClusterSpec, CredentialSpec, Engine, EngineError};
 
 pub(super) async fn are_carried_out(engine: &Arc<dyn Engine>, fixture: &dyn Fixture, spec: &ClusterSpec) {
     let (instance, plain) = specs(70);
-    let (statements, refused) = fixture.statements();
     let password = SecretString::from("conformance-statements");
+    let Some((statements, refused)) = fixture.statements() else {
+        let bound = CredentialSpec { statements: Some(vec!["anything".to_owned()]), ..plain };
+        engine.provision(spec, &instance).await.unwrap();
+        match engine.bind(spec, &instance, &bound, &password).await {
+            Err(EngineError::Permanent { .. }) => {}
+            answer => panic!("statements are refused where none are carried out: {answer:?}"),
+        }
+        assert!(fixture.connect(&engine.delivery(spec, &instance, &bound, &password)).await.is_none());
+        return engine.deprovision(spec, &instance).await.unwrap();
+    };
     let bound = CredentialSpec { statements: Some(statements.clone()), ..plain };
     let presence = async |bound: &CredentialSpec| {
         let observation = engine.observe(spec, from_ref(&instance), from_ref(bound)).await.unwrap();
@@ -23,7 +32,7 @@ pub(super) async fn are_carried_out(engine: &Arc<dyn Engine>, fixture: &dyn Fixt
         engine.bind(spec, &instance, &bound, &password).await.unwrap();
         assert_eq!(presence(&bound).await, Presence::Present);
     }
-    let delivery = engine.delivery(spec, &bound, &password);
+    let delivery = engine.delivery(spec, &instance, &bound, &password);
     let mut session = fixture.connect(&delivery).await.unwrap();
 
     // What was lost is made again.

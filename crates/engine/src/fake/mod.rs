@@ -321,6 +321,7 @@ impl Engine for FakeEngine {
     fn delivery(
         &self,
         cluster: &ClusterSpec,
+        _: &InstanceSpec,
         credential: &CredentialSpec,
         password: &SecretString,
     ) -> BTreeMap<&'static str, SecretString> {

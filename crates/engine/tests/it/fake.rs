@@ -49,8 +49,8 @@ impl Fixture for FakeFixture {
         Some(Box::new(FakeSession { engine: self.engine.clone(), number }))
     }
 
-    fn statements(&self) -> (Vec<String>, String) {
-        (vec!["ALLOW".to_owned()], REFUSED_STATEMENT.to_owned())
+    fn statements(&self) -> Option<(Vec<String>, String)> {
+        Some((vec!["ALLOW".to_owned()], REFUSED_STATEMENT.to_owned()))
     }
 
     async fn kill(&self, cluster: &ClusterSpec) {
@@ -65,8 +65,9 @@ impl Fixture for FakeFixture {
         self.engine.drop_credential(&cluster.name, &credential.username());
     }
 
-    async fn change_setting(&self, cluster: &ClusterSpec) {
+    async fn change_setting(&self, cluster: &ClusterSpec) -> bool {
         self.engine.change_setting(&cluster.name, "work_mem was changed");
+        true
     }
 
     async fn lose_data(&self, cluster: &ClusterSpec) {

@@ -42,11 +42,26 @@ struct ParameterBody {
     name: &'static str,
     description: &'static str,
     #[serde(rename = "type")]
-    kind: &'static str,
-    min: i64,
-    max: i64,
+    kind: ParameterType,
+    /// Of an integer: the least that it can be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<i64>,
+    /// Of an integer: the most that it can be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<i64>,
+    /// Of a choice: the words that it can be, the default one first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    choices: Option<&'static [&'static str]>,
     /// The plans that know it.
     plans: Vec<String>,
+}
+
+/// What the values of a parameter are.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ParameterType {
+    Integer,
+    Choice,
 }
 
 type OfferingList = Page<OfferingBody>;
@@ -71,9 +86,12 @@ fn body(offering: &Offering, availability: Availability) -> OfferingBody {
         Availability::Missing { reason, remedy } => (None, Some(reason), Some(remedy)),
     };
     let parameters = offering.parameters.iter().map(|spec| {
-        let ParameterKind::Integer { min, max } = spec.kind;
+        let (kind, min, max, choices) = match spec.kind {
+            ParameterKind::Integer { min, max } => (ParameterType::Integer, Some(min), Some(max), None),
+            ParameterKind::Choice(choices) => (ParameterType::Choice, None, None, Some(choices)),
+        };
         let plans = spec.plans.iter().map(ToString::to_string).collect();
-        ParameterBody { name: spec.name, description: spec.description, kind: "integer", min, max, plans }
+        ParameterBody { name: spec.name, description: spec.description, kind, min, max, choices, plans }
     });
     OfferingBody {
         contract: offering.contract.to_string(),
