@@ -1,1 +1,1 @@
-//! The S3 API over HTTP.
+mod body;

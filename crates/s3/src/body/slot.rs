@@ -1,0 +1,48 @@
+//! Where a body waits for whoever reads it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{BodyError, Paced};
+
+/// The body of a request, until somebody takes it. A clone is the same slot.
+#[derive(Clone)]
+pub struct Slot(Arc<Mutex<State>>);
+
+struct State {
+    body: Option<Paced>,
+    /// Why reading it failed, where s3s would tell it as an error of the server.
+    failure: Option<BodyError>,
+    /// The room in memory that the body takes, until the request ends.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Slot {
+    pub fn new(body: Paced) -> Self {
+        Self(Arc::new(Mutex::new(State { body: Some(body), failure: None, room: None })))
+    }
+
+    /// The body, once.
+    pub fn take(&self) -> Option<Paced> {
+        self.state().body.take()
+    }
+
+    /// Remembers why the body was not read to its end.
+    pub fn fail(&self, failure: BodyError) {
+        self.state().failure = Some(failure);
+    }
+
+    /// Keeps room for what was read.
+    pub fn keep(&self, room: OwnedSemaphorePermit) {
+        self.state().room = Some(room);
+    }
+
+    pub fn failure(&self) -> Option<BodyError> {
+        self.state().failure.take()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
