@@ -83,9 +83,12 @@ impl Conditions {
         }
     }
 
-    /// Whether what is there may be deleted. Deleting what is not there succeeds, as without conditions.
+    /// Whether what is there may be deleted. Deleting what is not there succeeds where nothing is demanded of it.
     pub fn check_delete(&self, existing: Option<&Existing>) -> Result<(), Refused> {
-        let Some(existing) = existing else { return Ok(()) };
+        let demanded = self.if_match.is_some() || self.if_match_size.is_some() || self.if_match_modified.is_some();
+        let Some(existing) = existing else {
+            return if demanded { Err(Refused::Absent) } else { Ok(()) };
+        };
         let size = self.if_match_size.is_none_or(|size| size == existing.size);
         // The header has whole seconds.
         let second = existing.modified.whole_seconds();
@@ -128,6 +131,107 @@ impl EntityTags {
         match self {
             Self::Any => true,
             Self::Of(tags) => tags.contains(&etag.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_types::Timestamp;
+
+    use super::{Conditions, EntityTags, Existing, Read, Refused};
+    use crate::ETag;
+
+    const ETAG: &str = "\"d41d8cd98f00b204e9800998ecf8427e\"";
+
+    fn existing() -> Existing {
+        let etag: ETag = ETAG.parse().unwrap();
+        // Within the second 1000.
+        Existing { etag, modified: Timestamp::from_micros(1_000_500_000), size: 7 }
+    }
+
+    fn conditions(text: &str) -> Conditions {
+        let mut conditions = Conditions::default();
+        for (name, value) in text.split("; ").filter_map(|part| part.split_once(": ")) {
+            let seconds = || Some(Timestamp::EPOCH.plus_seconds(value.parse().unwrap()));
+            match name {
+                "match" => conditions.if_match = Some(EntityTags::parse(value)),
+                "none-match" => conditions.if_none_match = Some(EntityTags::parse(value)),
+                "modified" => conditions.if_modified_since = seconds(),
+                "unmodified" => conditions.if_unmodified_since = seconds(),
+                "match-modified" => conditions.if_match_modified = seconds(),
+                "match-size" => conditions.if_match_size = Some(value.parse().unwrap()),
+                other => panic!("there is no {other}"),
+            }
+        }
+        conditions
+    }
+
+    #[test]
+    fn reads() {
+        let bare = ETAG.trim_matches('"');
+        let cases = [
+            (String::new(), Read::Serve),
+            (format!("match: {ETAG}"), Read::Serve),
+            (format!("match: {bare}"), Read::Serve),
+            ("match: *".to_owned(), Read::Serve),
+            (format!("match: \"x\", {ETAG}"), Read::Serve),
+            ("match: ABCORZ".to_owned(), Read::Failed),
+            (format!("none-match: {ETAG}"), Read::NotModified),
+            (format!("none-match: W/{ETAG}"), Read::NotModified),
+            ("none-match: *".to_owned(), Read::NotModified),
+            ("none-match: ABCORZ".to_owned(), Read::Serve),
+            ("modified: 999".to_owned(), Read::Serve),
+            ("modified: 1000".to_owned(), Read::NotModified),
+            ("unmodified: 1000".to_owned(), Read::Serve),
+            ("unmodified: 999".to_owned(), Read::Failed),
+            // The entity tag goes before the date.
+            (format!("match: {ETAG}; unmodified: 1"), Read::Serve),
+            (format!("none-match: {ETAG}; modified: 1"), Read::NotModified),
+            ("none-match: x; modified: 5000".to_owned(), Read::Serve),
+            // What fails goes before what was not modified.
+            ("match: x; none-match: *".to_owned(), Read::Failed),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(conditions(&text).check_read(&existing()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn writes() {
+        let ok = Ok(());
+        let (failed, absent) = (Err(Refused::Failed), Err(Refused::Absent));
+        let cases = [
+            ("", ok, ok),
+            ("none-match: *", failed, ok),
+            ("none-match: ABCORZ", ok, ok),
+            ("match: *", ok, absent),
+            ("match: ABCORZ", failed, absent),
+            ("match: d41d8cd98f00b204e9800998ecf8427e", ok, absent),
+        ];
+        for (text, over, anew) in cases {
+            assert_eq!(conditions(text).check_write(Some(&existing())), over, "{text:?}");
+            assert_eq!(conditions(text).check_write(None), anew, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn deletions() {
+        let ok = Ok(());
+        let (failed, absent) = (Err(Refused::Failed), Err(Refused::Absent));
+        let cases = [
+            ("", ok, ok),
+            ("match: *", ok, absent),
+            ("match: ABCORZ", failed, absent),
+            ("match-size: 7", ok, absent),
+            ("match-size: 8", failed, absent),
+            ("match-modified: 1000", ok, absent),
+            ("match-modified: 1001", failed, absent),
+            ("match: *; match-size: 7; match-modified: 999", failed, absent),
+        ];
+        for (text, there, gone) in cases {
+            assert_eq!(conditions(text).check_delete(Some(&existing())), there, "{text:?}");
+            assert_eq!(conditions(text).check_delete(None), gone, "{text:?}");
         }
     }
 }

@@ -137,3 +137,79 @@ fn check(rule: &CorsRule) -> Result<(), CorsError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CorsError, CorsRule, CorsRules};
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn rule(methods: &[&str], origins: &[&str]) -> CorsRule {
+        CorsRule { allowed_methods: texts(methods), allowed_origins: texts(origins), ..CorsRule::default() }
+    }
+
+    #[test]
+    fn origins() {
+        let rules = CorsRules::new(vec![
+            rule(&["GET"], &["*suffix"]),
+            rule(&["GET"], &["start*end"]),
+            rule(&["GET"], &["prefix*"]),
+            rule(&["PUT"], &["*.put"]),
+        ])
+        .unwrap();
+        let cases = [
+            ("foo.suffix", "GET", Some("GET")),
+            ("foo.bar", "GET", None),
+            ("foo.suffix.get", "GET", None),
+            ("startend", "GET", Some("GET")),
+            ("start12end", "GET", Some("GET")),
+            ("0start12end", "GET", None),
+            ("stend", "GET", None),
+            ("prefix", "GET", Some("GET")),
+            ("prefix.suffix", "GET", Some("GET")),
+            ("bla.prefix", "GET", None),
+            ("foo.suffix", "PUT", None),
+            ("foo.suffix", "DELETE", None),
+            ("foo.put", "PUT", Some("PUT")),
+        ];
+        for (origin, method, expected) in cases {
+            let answer = rules.answer(origin, method, &[]);
+            assert_eq!(answer.as_ref().map(|answer| answer.allow_methods.as_str()), expected, "{origin} {method}");
+            if let Some(answer) = answer {
+                assert_eq!((answer.allow_origin.as_str(), answer.allow_credentials), (origin, true));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_answered() {
+        let rules = CorsRules::new(vec![CorsRule {
+            allowed_headers: texts(&["x-amz-meta-*", "Content-Type"]),
+            expose_headers: texts(&["ETag", "x-amz-request-id"]),
+            max_age_seconds: Some(3000),
+            ..rule(&["GET", "PUT"], &["*"])
+        }])
+        .unwrap();
+        let answer = rules.answer("https://a.example", "PUT", &["content-type", "X-Amz-Meta-Color"]).unwrap();
+        assert_eq!((answer.allow_origin.as_str(), answer.allow_credentials), ("*", false));
+        assert_eq!(answer.allow_methods, "GET, PUT");
+        assert_eq!(answer.allow_headers.as_deref(), Some("content-type, x-amz-meta-color"));
+        assert_eq!(answer.expose_headers.as_deref(), Some("ETag, x-amz-request-id"));
+        assert_eq!(answer.max_age_seconds, Some(3000));
+        assert_eq!(rules.answer("https://a.example", "PUT", &["authorization"]), None);
+    }
+
+    #[test]
+    fn rules_that_are_refused() {
+        let count = |count| CorsRules::new(vec![rule(&["GET"], &["*"]); count]).map(|_| ());
+        assert_eq!((count(0), count(100), count(101)), (Err(CorsError::Count(0)), Ok(()), Err(CorsError::Count(101))));
+        let one = |rule| CorsRules::new(vec![rule]).map(|_| ());
+        assert_eq!(one(rule(&["GET"], &[])), Err(CorsError::Incomplete));
+        assert_eq!(one(rule(&["PATCH"], &["*"])), Err(CorsError::Method("PATCH".to_owned())));
+        assert_eq!(one(rule(&["GET"], &["*.a.*"])), Err(CorsError::Wildcards("*.a.*".to_owned())));
+        let exposing = |name: &str| CorsRule { expose_headers: texts(&[name]), ..rule(&["GET"], &["*"]) };
+        assert!(one(exposing("*")).is_err() && one(exposing("a\r\nb: c")).is_err() && one(exposing("ETag")).is_ok());
+    }
+}

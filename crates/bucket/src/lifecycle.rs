@@ -263,3 +263,173 @@ fn check(rule: &Rule) -> Result<(), LifecycleError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use mainstay_types::Timestamp;
+    use proptest::prelude::{prop_assert, proptest};
+
+    use super::{
+        Candidate, DAY_MICROS, Expiration, Filter, Lifecycle, LifecycleError, NoncurrentExpiration, Rule, State,
+        midnight_after,
+    };
+    use crate::{ObjectKey, Tags};
+
+    fn rule(id: &str) -> Rule {
+        let filter = Filter::default();
+        Rule {
+            id: id.to_owned(),
+            enabled: true,
+            filter,
+            expiration: None,
+            noncurrent: None,
+            abort_uploads_after_days: None,
+        }
+    }
+
+    fn expiring(days: u32) -> Rule {
+        Rule { expiration: Some(Expiration::Days(days)), ..rule("r") }
+    }
+
+    fn prefixed(prefix: &str) -> Filter {
+        Filter { prefix: Some(prefix.to_owned()), ..Filter::default() }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn tagged(pairs: &[(&str, &str)]) -> Tags {
+        Tags::of_object(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))).unwrap()
+    }
+
+    /// When a version of `logs/a` with 100 bytes and the tag `tom=sawyer`, put at noon of the first of March, ends.
+    fn end(rule: Rule, state: State) -> Option<String> {
+        let key: ObjectKey = "logs/a".parse().unwrap();
+        let tags = tagged(&[("tom", "sawyer")]);
+        let candidate = Candidate { key: &key, size: 100, tags: &tags, modified: at("2026-03-01T12:00:00Z"), state };
+        let lifecycle = Lifecycle::new(vec![rule]).unwrap();
+        lifecycle.end(&candidate).map(|due| due.at.to_string()[..13].to_owned())
+    }
+
+    #[test]
+    fn ends_of_versions() {
+        let alone = State::DeleteMarker { alone: true };
+        let covering = State::DeleteMarker { alone: false };
+        let noncurrent = |newer| State::Noncurrent { since: at("2026-03-05T00:00:00Z"), newer };
+        let date = Rule { expiration: Some(Expiration::Date(at("2026-06-01T00:00:00Z"))), ..rule("r") };
+        let markers = |wanted| Rule { expiration: Some(Expiration::LoneDeleteMarkers(wanted)), ..rule("r") };
+        let keeping = |keep| Rule { noncurrent: Some(NoncurrentExpiration { days: 2, keep }), ..rule("r") };
+        let filtered = |filter| Rule { filter, ..expiring(1) };
+        let cases = [
+            (expiring(1), State::Current, Some("2026-03-03T00")),
+            (Rule { enabled: false, ..expiring(1) }, State::Current, None),
+            (expiring(1), noncurrent(0), None),
+            (expiring(1), covering, None),
+            (expiring(1), alone, Some("2026-03-03T00")),
+            (date.clone(), State::Current, Some("2026-06-01T00")),
+            (date, noncurrent(0), None),
+            (markers(true), State::Current, None),
+            (markers(true), alone, Some("2026-03-01T12")),
+            (markers(true), covering, None),
+            (markers(false), alone, None),
+            // Midnight it is already.
+            (keeping(None), noncurrent(0), Some("2026-03-07T00")),
+            (keeping(Some(2)), noncurrent(1), None),
+            (keeping(Some(2)), noncurrent(2), Some("2026-03-07T00")),
+            (keeping(None), State::Current, None),
+            (filtered(prefixed("logs/")), State::Current, Some("2026-03-03T00")),
+            (filtered(prefixed("data/")), State::Current, None),
+            (
+                filtered(Filter { tags: tagged(&[("tom", "sawyer")]), ..prefixed("l") }),
+                State::Current,
+                Some("2026-03-03T00"),
+            ),
+            (
+                filtered(Filter { tags: tagged(&[("tom", "sawyer"), ("huck", "finn")]), ..prefixed("l") }),
+                State::Current,
+                None,
+            ),
+            (
+                filtered(Filter { larger_than: Some(99), smaller_than: Some(101), ..Filter::default() }),
+                State::Current,
+                Some("2026-03-03T00"),
+            ),
+            (filtered(Filter { larger_than: Some(100), ..Filter::default() }), State::Current, None),
+            (filtered(Filter { smaller_than: Some(100), ..Filter::default() }), State::Current, None),
+        ];
+        for (rule, state, expected) in cases {
+            assert_eq!(end(rule.clone(), state).as_deref(), expected, "{rule:?} {state:?}");
+        }
+    }
+
+    #[test]
+    fn the_earliest_rule_ends_it() {
+        let rules = vec![Rule { id: "late".to_owned(), ..expiring(9) }, Rule { id: "early".to_owned(), ..expiring(3) }];
+        let lifecycle = Lifecycle::new(rules).unwrap();
+        let key = "a".parse().unwrap();
+        let tags = Tags::default();
+        let candidate =
+            Candidate { key: &key, size: 1, tags: &tags, modified: Timestamp::EPOCH, state: State::Current };
+        assert_eq!(lifecycle.end(&candidate).unwrap().rule, "early");
+        assert!(lifecycle.due(&candidate, at("1970-01-03T23:59:59Z")).is_none());
+        assert!(lifecycle.due(&candidate, at("1970-01-04T00:00:00Z")).is_some());
+    }
+
+    #[test]
+    fn uploads_end_by_prefix() {
+        let aborting = Rule { abort_uploads_after_days: Some(7), filter: prefixed("logs/"), ..rule("r") };
+        let lifecycle = Lifecycle::new(vec![aborting]).unwrap();
+        let end = |key: &str| lifecycle.upload_end(&key.parse().unwrap(), at("2026-03-01T12:00:00Z")).map(|due| due.at);
+        assert_eq!(end("logs/a"), Some(at("2026-03-09T00:00:00Z")));
+        assert_eq!(end("data/a"), None);
+    }
+
+    #[test]
+    fn rules_that_are_refused() {
+        let refused = |rules: Vec<Rule>| Lifecycle::new(rules).unwrap_err();
+        let long = Rule { id: "a".repeat(256), ..expiring(1) };
+        let late = Rule { expiration: Some(Expiration::Date(at("2026-06-01T00:00:01Z"))), ..rule("r") };
+        let keeping = Rule { noncurrent: Some(NoncurrentExpiration { days: 1, keep: Some(101) }), ..rule("r") };
+        for error in [
+            refused(vec![long]),
+            refused(vec![expiring(1), expiring(2)]),
+            refused(vec![expiring(0)]),
+            refused(vec![keeping]),
+            refused(vec![late]),
+        ] {
+            assert!(error.is_argument(), "{error}");
+        }
+        let tags = Filter { tags: tagged(&[("a", "b")]), ..Filter::default() };
+        for error in [
+            refused(Vec::new()),
+            refused(vec![rule("idle")]),
+            refused(vec![Rule {
+                filter: tags.clone(),
+                expiration: Some(Expiration::LoneDeleteMarkers(true)),
+                ..rule("r")
+            }]),
+            refused(vec![Rule { filter: tags, abort_uploads_after_days: Some(1), ..rule("r") }]),
+            refused(vec![Rule { filter: prefixed(&"x".repeat(1025)), ..expiring(1) }]),
+        ] {
+            assert!(!error.is_argument(), "{error}");
+        }
+        assert_eq!(refused(vec![expiring(1); 1001]), LifecycleError::Count(1001));
+    }
+
+    #[test]
+    fn rules_without_an_id_are_given_one() {
+        let rules = vec![Rule { id: String::new(), ..expiring(1) }, Rule { id: "rule-1".to_owned(), ..expiring(1) }];
+        let lifecycle = Lifecycle::new(rules).unwrap();
+        assert_eq!(lifecycle.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(), ["rule-2", "rule-1"]);
+    }
+
+    proptest! {
+        #[test]
+        fn an_end_is_a_midnight_within_a_day_of_its_age(micros in 0_i64..4_000_000_000_000_000, days in 0_u32..1_000_000) {
+            let end = midnight_after(Timestamp::from_micros(micros), days).as_micros();
+            let age = micros + i64::from(days) * DAY_MICROS;
+            prop_assert!(end % DAY_MICROS == 0 && (age..age + DAY_MICROS).contains(&end));
+        }
+    }
+}

@@ -104,7 +104,8 @@ pub fn may_delete(retention: Option<&Retention>, hold: LegalHold, bypass: bool, 
     }
 }
 
-/// Whether a version's retention may become another: it may always get longer and firmer.
+/// Whether a version's retention may become another: it may always get longer, and is changed otherwise by whoever may
+/// remove the version. That is so for a firmer mode too, since nobody could take it back.
 pub fn may_change(
     current: Option<&Retention>,
     new: Option<&Retention>,
@@ -113,9 +114,7 @@ pub fn may_change(
 ) -> Result<(), Locked> {
     let firm = current.filter(|current| now < current.until);
     let Some(current) = firm else { return Ok(()) };
-    let extends = new.is_some_and(|new| {
-        new.until >= current.until && (new.mode == current.mode || new.mode == RetentionMode::Compliance)
-    });
+    let extends = new.is_some_and(|new| new.mode == current.mode && new.until >= current.until);
     if extends { Ok(()) } else { may_delete(Some(current), LegalHold::Off, bypass, now) }
 }
 
@@ -171,6 +170,96 @@ impl std::fmt::Display for LockPeriod {
         match self {
             Self::Days(days) => write!(f, "{days} days"),
             Self::Years(years) => write!(f, "{years} years"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_types::Timestamp;
+    use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof, proptest};
+
+    use super::{
+        LegalHold, LockDefault, LockPeriod, Retention, RetentionMode, RetentionMode::Compliance,
+        RetentionMode::Governance, may_change, may_delete,
+    };
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000);
+
+    fn retention(mode: RetentionMode, seconds: u64) -> Retention {
+        Retention { mode, until: Timestamp::EPOCH.plus_seconds(seconds) }
+    }
+
+    #[test]
+    fn deletion() {
+        let cases = [
+            (None, LegalHold::Off, false, true),
+            (None, LegalHold::On, true, false),
+            (Some(retention(Governance, 2)), LegalHold::Off, false, false),
+            (Some(retention(Governance, 2)), LegalHold::Off, true, true),
+            (Some(retention(Governance, 2)), LegalHold::On, true, false),
+            (Some(retention(Compliance, 2)), LegalHold::Off, true, false),
+            // Its time is over.
+            (Some(retention(Compliance, 1)), LegalHold::Off, false, true),
+            (Some(retention(Governance, 1)), LegalHold::Off, false, true),
+        ];
+        for (retention, hold, bypass, allowed) in cases {
+            let answer = may_delete(retention.as_ref(), hold, bypass, NOW);
+            assert_eq!(answer.is_ok(), allowed, "{retention:?} {hold:?} {bypass}");
+        }
+    }
+
+    #[test]
+    fn changes() {
+        let cases = [
+            (None, Some(retention(Compliance, 5)), false, true),
+            (Some(retention(Governance, 3)), Some(retention(Governance, 5)), false, true),
+            (Some(retention(Governance, 5)), Some(retention(Governance, 3)), false, false),
+            (Some(retention(Governance, 5)), Some(retention(Governance, 3)), true, true),
+            (Some(retention(Governance, 5)), None, false, false),
+            (Some(retention(Governance, 5)), None, true, true),
+            (Some(retention(Governance, 5)), Some(retention(Compliance, 5)), false, false),
+            (Some(retention(Governance, 5)), Some(retention(Compliance, 5)), true, true),
+            (Some(retention(Compliance, 5)), Some(retention(Governance, 5)), true, false),
+            (Some(retention(Compliance, 5)), Some(retention(Compliance, 4)), true, false),
+            (Some(retention(Compliance, 5)), Some(retention(Compliance, 6)), false, true),
+            (Some(retention(Compliance, 5)), None, true, false),
+            (Some(retention(Compliance, 1)), None, false, true),
+        ];
+        for (current, new, bypass, allowed) in cases {
+            let answer = may_change(current.as_ref(), new.as_ref(), bypass, NOW);
+            assert_eq!(answer.is_ok(), allowed, "{current:?} {new:?} {bypass}");
+        }
+    }
+
+    #[test]
+    fn a_default_counts_days_from_the_put() {
+        let default = LockDefault::new(Governance, LockPeriod::Days(2)).unwrap();
+        assert_eq!(default.retention(NOW), retention(Governance, 2 * 86_400 + 1));
+        assert!(LockDefault::new(Governance, LockPeriod::Years(1)).is_ok());
+        for period in [LockPeriod::Days(0), LockPeriod::Years(0), LockPeriod::Years(101), LockPeriod::Days(u32::MAX)] {
+            assert!(LockDefault::new(Compliance, period).is_err(), "{period} should be refused");
+        }
+        assert!(Retention::new(Governance, NOW, NOW).is_err());
+    }
+
+    proptest! {
+        /// Whatever is asked, in whatever order: what compliance protects stays protected until its time.
+        #[test]
+        fn compliance_is_never_weakened(
+            asked in proptest::collection::vec(
+                (prop_oneof![Just(None), (any::<bool>(), 0_u64..20).prop_map(Some)], any::<bool>()), 0..20),
+        ) {
+            let first = retention(Compliance, 10);
+            let mut current = Some(first);
+            for (new, bypass) in asked {
+                let new = new.map(|(firm, until)| retention(if firm { Compliance } else { Governance }, until));
+                if may_change(current.as_ref(), new.as_ref(), bypass, NOW).is_ok() {
+                    current = new;
+                }
+                prop_assert!(current.is_some_and(|now| now.mode == Compliance && now.until >= first.until));
+                prop_assert!(may_delete(current.as_ref(), LegalHold::Off, bypass, NOW).is_err());
+            }
         }
     }
 }

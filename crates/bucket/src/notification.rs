@@ -213,3 +213,81 @@ impl std::str::FromStr for EventPattern {
         pattern.ok_or_else(unknown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Strategy, prop_assert, proptest};
+
+    use super::{EventKind, EventPattern, Notification, NotificationError, Notifications, TargetKind};
+    use crate::ObjectKey;
+
+    fn wish(id: &str, event: &str, prefix: &str, suffix: &str) -> Notification {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let events = vec![event.parse().unwrap()];
+        Notification { id: id.to_owned(), kind: TargetKind::Queue, events, prefix: text(prefix), suffix: text(suffix) }
+    }
+
+    fn key(text: &str) -> ObjectKey {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn wishes() {
+        let wishes = Notifications::new(vec![
+            wish("images", "s3:ObjectCreated:*", "img/", ".jpg"),
+            wish("gone", "s3:ObjectRemoved:Delete", "", ""),
+        ])
+        .unwrap();
+        let wanted = |event, text: &str| wishes.wanted(event, &key(text)).map(|wish| wish.id.as_str());
+        assert_eq!(wanted(EventKind::Put, "img/a.jpg"), Some("images"));
+        assert_eq!(wanted(EventKind::CompleteMultipartUpload, "img/a.jpg"), Some("images"));
+        assert_eq!(wanted(EventKind::Put, "img/a.png"), None);
+        assert_eq!(wanted(EventKind::Put, "a.jpg"), None);
+        assert_eq!(wanted(EventKind::Delete, "a.jpg"), Some("gone"));
+        assert_eq!(wanted(EventKind::DeleteMarkerCreated, "a.jpg"), None);
+    }
+
+    #[test]
+    fn events_have_names() {
+        for &event in EventKind::ALL {
+            assert_eq!(event.to_string().parse(), Ok(EventPattern::One(event)));
+        }
+        let all: EventPattern = "s3:ObjectCreated:*".parse().unwrap();
+        assert_eq!(all.to_string(), "s3:ObjectCreated:*");
+        for bad in ["s3:*", "ObjectCreated:Put", "s3:ReducedRedundancyLostObject", "s3:ObjectCreated", "s3:Object*:Put"]
+        {
+            assert!(bad.parse::<EventPattern>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn overlaps_are_refused() {
+        let both = |a, b| Notifications::new(vec![a, b]).map(|_| ());
+        let overlap = Err(NotificationError::Overlap("a".to_owned(), "b".to_owned()));
+        assert_eq!(both(wish("a", "s3:ObjectCreated:*", "", ""), wish("b", "s3:ObjectCreated:Put", "x/", "")), overlap);
+        assert_eq!(both(wish("a", "s3:ObjectCreated:*", "x", ""), wish("b", "s3:ObjectCreated:Put", "y", "")), Ok(()));
+        assert_eq!(both(wish("a", "s3:ObjectCreated:*", "", ".a"), wish("b", "s3:ObjectCreated:*", "", ".b")), Ok(()));
+        assert!(both(wish("a", "s3:ObjectCreated:*", "x", ""), wish("a", "s3:ObjectRemoved:*", "", "")).is_err());
+    }
+
+    proptest! {
+        /// What is accepted never wants one event told twice.
+        #[test]
+        fn nothing_is_wanted_twice(
+            filters in proptest::collection::vec(("[ab]{0,2}", "[ab]{0,2}"), 1..5),
+            name in "[ab]{1,5}",
+            event in (0..EventKind::ALL.len()).prop_map(|place| EventKind::ALL[place]),
+        ) {
+            let ids = 0..filters.len();
+            let wishes: Vec<_> = filters
+                .iter()
+                .zip(ids)
+                .map(|((prefix, suffix), id)| wish(&id.to_string(), "s3:ObjectCreated:*", prefix, suffix))
+                .collect();
+            if let Ok(accepted) = Notifications::new(wishes) {
+                let all = accepted.iter().filter(|wish| wish.wants(event) && wish.covers(&name)).count();
+                prop_assert!(all <= 1);
+            }
+        }
+    }
+}

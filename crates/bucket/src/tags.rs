@@ -103,3 +103,42 @@ fn check_tag(key: &str, value: &str) -> Result<(), TagsError> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Tags, TagsError};
+
+    fn tags(count: usize) -> Vec<(String, String)> {
+        (0..count).map(|number| (number.to_string(), number.to_string())).collect()
+    }
+
+    #[test]
+    fn limits() {
+        let one = |key: &str, value: &str| Tags::of_object([(key.to_owned(), value.to_owned())]).map(|_| ());
+        assert_eq!(Tags::of_object(tags(10)).unwrap().len(), 10);
+        assert_eq!(Tags::of_object(tags(11)), Err(TagsError::TooMany { given: 11, limit: 10 }));
+        assert!(Tags::of_bucket(tags(50)).is_ok() && Tags::of_bucket(tags(51)).is_err());
+        assert_eq!(one(&"k".repeat(128), &"v".repeat(256)), Ok(()));
+        assert!(matches!(one(&"k".repeat(129), ""), Err(TagsError::KeyLength(_))));
+        assert!(matches!(one("k", &"v".repeat(257)), Err(TagsError::ValueLength(_))));
+        assert!(matches!(one("", "v"), Err(TagsError::KeyLength(_))));
+        assert!(matches!(one("aws:cost", "v"), Err(TagsError::Reserved(_))));
+        assert!(matches!(one("k", "<v>"), Err(TagsError::Character(_))));
+        assert_eq!(one("größe", "a b+c-d=e._:/@"), Ok(()));
+        let twice = [("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned())];
+        assert_eq!(Tags::of_object(twice), Err(TagsError::Twice("a".to_owned())));
+    }
+
+    #[test]
+    fn headers() {
+        let pairs = |text: &str| {
+            let tags = Tags::from_header(text)?;
+            Ok::<_, TagsError>(tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>())
+        };
+        assert_eq!(pairs("foo=bar&bar").unwrap(), ["bar=", "foo=bar"]);
+        assert_eq!(pairs("a%20b=c%2Bd").unwrap(), ["a b=c+d"]);
+        assert_eq!(pairs("").unwrap(), Vec::<String>::new());
+        assert_eq!(pairs("a=%FF"), Err(TagsError::Form));
+        assert!(pairs("a=1&a=2").is_err());
+    }
+}

@@ -83,7 +83,7 @@ impl Policy {
     pub fn is_public(&self) -> bool {
         let public = |statement: &Statement| {
             statement.allow
-                && statement.principal == Principal::Anybody
+                && !matches!(statement.principal, Principal::OneOf(_))
                 && !statement.conditions.iter().any(Condition::names_callers)
         };
         self.statements.iter().any(public)
@@ -122,7 +122,13 @@ impl Statement {
             "Deny" => false,
             other => return Err(format!("there is no effect {other:?}: use `Allow` or `Deny`")),
         };
-        let principal = read_principal(text.principal.ok_or("it has no principal")?)?;
+        let principal = match (text.principal, text.not_principal) {
+            (Some(these), None) => read_principals(these)?.map_or(Principal::Anybody, Principal::OneOf),
+            (None, Some(others)) => {
+                Principal::NoneOf(read_principals(others)?.ok_or("its `NotPrincipal` leaves nobody")?)
+            }
+            _ => return Err("it needs one of `Principal` and `NotPrincipal`".to_owned()),
+        };
         let actions = either(text.actions, text.not_actions, "Action")?;
         let resources = either(text.resources, text.not_resources, "Resource")?;
         let mut named = Vec::new();
@@ -176,9 +182,10 @@ fn either(
     if named.named.is_empty() { Err(format!("its `{what}` names nothing")) } else { Ok(named) }
 }
 
-fn read_principal(text: PrincipalText) -> Result<Principal, String> {
+/// Those that are named; none where everybody is.
+fn read_principals(text: PrincipalText) -> Result<Option<Vec<Named>>, String> {
     let kinds = match text {
-        PrincipalText::Text(text) if text == "*" => return Ok(Principal::Anybody),
+        PrincipalText::Text(text) if text == "*" => return Ok(None),
         PrincipalText::Text(text) => return Err(format!("the principal {text:?} is neither `*` nor an object")),
         PrincipalText::Kinds(kinds) => kinds.0,
     };
@@ -189,12 +196,12 @@ fn read_principal(text: PrincipalText) -> Result<Principal, String> {
         }
         for name in names.into_vec() {
             if name == "*" {
-                return Ok(Principal::Anybody);
+                return Ok(None);
             }
             named.push(Named::parse(&name)?);
         }
     }
-    if named.is_empty() { Err("its principal names nobody".to_owned()) } else { Ok(Principal::OneOf(named)) }
+    if named.is_empty() { Err("its principal names nobody".to_owned()) } else { Ok(Some(named)) }
 }
 
 /// The actions that a name with wildcards means; names of actions know no case.
@@ -210,13 +217,20 @@ fn read_action(text: &str) -> Result<Vec<Action>, String> {
     if actions.is_empty() { Err(format!("there is no action {text:?} here")) } else { Ok(actions) }
 }
 
+/// What follows the region and the account of an ARN, which buckets have none of: they are empty or any.
+fn past_place(text: &str) -> Option<&str> {
+    let mut fields = text.splitn(3, ':');
+    let any = |field: Option<&str>| field.is_some_and(|field| field.is_empty() || field == "*");
+    if any(fields.next()) && any(fields.next()) { fields.next() } else { None }
+}
+
 fn read_resource(text: &str) -> Result<Pattern, String> {
     if text.contains("${") {
         return Err(format!("the resource {text:?} has a policy variable, which is not supported"));
     }
     match text {
         "*" => Ok(Pattern::new("*")),
-        _ => match text.strip_prefix(RESOURCE_PREFIX) {
+        _ => match text.strip_prefix("arn:aws:s3:").and_then(past_place) {
             Some(resource) if !resource.is_empty() => Ok(Pattern::new(resource)),
             _ => Err(format!("the resource {text:?} does not begin with `{RESOURCE_PREFIX}` and a bucket")),
         },

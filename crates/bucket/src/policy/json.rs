@@ -3,7 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
 /// A policy as it is written.
 #[derive(serde::Deserialize)]
@@ -28,6 +29,8 @@ pub(super) struct StatementText {
     pub effect: String,
     #[serde(rename = "Principal")]
     pub principal: Option<PrincipalText>,
+    #[serde(rename = "NotPrincipal")]
+    pub not_principal: Option<PrincipalText>,
     #[serde(rename = "Action")]
     pub actions: Option<OneOrMany<String>>,
     #[serde(rename = "NotAction")]
@@ -48,8 +51,7 @@ pub(super) enum PrincipalText {
     Kinds(Pairs<OneOrMany<String>>),
 }
 
-#[derive(serde::Deserialize)]
-#[serde(untagged)]
+/// A list, or its one element. Read without serde's `untagged`, which forgets what was wrong with either.
 pub(super) enum OneOrMany<T> {
     One(T),
     Many(Vec<T>),
@@ -84,6 +86,50 @@ impl fmt::Display for Scalar {
             Self::Bool(value) => value.fmt(f),
             Self::Number(number) => number.fmt(f),
         }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
+            type Value = OneOrMany<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an element or a list of them")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMany::Many)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(object)).map(OneOrMany::One)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(text.into_deserializer()).map(OneOrMany::One)
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+                T::deserialize(value.into_deserializer()).map(OneOrMany::One)
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+                T::deserialize(number.into_deserializer()).map(OneOrMany::One)
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+                T::deserialize(number.into_deserializer()).map(OneOrMany::One)
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+                T::deserialize(number.into_deserializer()).map(OneOrMany::One)
+            }
+        }
+
+        deserializer.deserialize_any(Elements(PhantomData))
     }
 }
 

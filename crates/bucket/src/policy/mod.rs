@@ -7,6 +7,8 @@ mod json;
 mod pattern;
 mod principal;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use action::Action;
 pub use document::{MalformedPolicy, Policy};

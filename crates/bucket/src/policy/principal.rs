@@ -11,6 +11,8 @@ pub(super) enum Principal {
     Anybody,
     /// Whoever has one of these.
     OneOf(Vec<Named>),
+    /// Whoever has none of these, also without a signature.
+    NoneOf(Vec<Named>),
 }
 
 /// A caller that is named: an instance, one of its bindings, or an access key.
@@ -27,6 +29,7 @@ impl Principal {
         match self {
             Self::Anybody => true,
             Self::OneOf(names) => names.iter().any(|name| name.matches(caller)),
+            Self::NoneOf(names) => !names.iter().any(|name| name.matches(caller)),
         }
     }
 }

@@ -37,6 +37,7 @@ pub struct Context<'a> {
     pub secure: bool,
     pub now: Timestamp,
     /// A request's own headers, their names in lowercase: `x-amz-...`, `if-match`, `user-agent` and the like.
+    /// `x-amz-copy-source` is decoded, and begins with the bucket.
     pub headers: &'a [(&'a str, &'a str)],
     /// Of a listing.
     pub prefix: Option<&'a str>,
