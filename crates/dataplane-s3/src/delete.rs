@@ -7,7 +7,7 @@ use crate::inventory::Intent;
 use crate::keys;
 use crate::plane::Inner;
 use crate::publish::{Entry, record_growth};
-use crate::record::{GivenUp, Place, Record};
+use crate::record::{GivenUp, Place, RECORD_LEN, Record};
 
 /// How often a record is read again because something else has changed it meanwhile.
 const MAX_CONFLICTS: usize = 5;
@@ -58,7 +58,7 @@ impl Inner {
         }
         self.delete_record(&record.address).await?;
         let within = if record.place.data().is_none() { record.place.len() } else { 0 };
-        self.census.add(0, -(record.encode().len() as i64 + within as i64));
+        self.census.add(0, -(RECORD_LEN as i64 + within as i64));
         Ok(())
     }
 

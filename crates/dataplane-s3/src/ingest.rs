@@ -124,10 +124,13 @@ async fn fill(
             }
             pipeline.push(piece).await?;
         }
-        Ok(pipeline.finish().await?)
+        let Kept { digests, header, sink } = pipeline.finish().await?;
+        // The end of what is uploaded.
+        drop(sink);
+        Ok((digests, header))
     };
     let take = async { Ok(upload.take(stored).await.map_err(Trouble::from)?) };
-    let (Kept { digests, header, .. }, ()) = tokio::try_join!(feed, take)?;
+    let ((digests, header), ()) = tokio::try_join!(feed, take)?;
     digests.meet(expect).map_err(IngestError::Mismatch)?;
     Ok((digests, header))
 }

@@ -30,7 +30,12 @@ mod publish;
 mod record;
 mod serve;
 mod store;
+mod transport;
 mod upload;
 
 pub use config::{OpenError, Patience, S3Config};
 pub use plane::S3Plane;
+
+/// The store past the data plane, for this crate's own tests and benchmarks.
+#[doc(hidden)]
+pub use operator::build as operator;

@@ -1,36 +1,26 @@
-//! The way to the store: OpenDAL's S3 over one HTTP client.
+//! The way to the store: OpenDAL's S3, which signs requests and reads answers.
 
-use std::time::Duration;
-
+use hyper::Uri;
 use opendal::{HttpTransporter, OperationContext, Operator, services::S3};
-use opendal_http_transport_reqwest::ReqwestTransport;
 use secrecy::ExposeSecret;
 
+use crate::transport::Transport;
 use crate::{OpenError, S3Config};
 
-/// A store that is there takes a connection within milliseconds, one on another continent within one second.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Shorter than what stores and the balancers before them keep a silent connection for.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Connections that are kept while nobody uses them: as many as there are clients at a busy time, with their read-ahead.
-const IDLE_CONNECTIONS: usize = 64;
-
 /// Nothing is sent yet.
-pub(crate) fn build(config: &S3Config) -> Result<Operator, OpenError> {
+pub fn build(config: &S3Config) -> Result<Operator, OpenError> {
     let unusable = |reason: String| OpenError::Endpoint { endpoint: config.endpoint.clone(), reason };
-    if !config.endpoint.starts_with("http://") && !config.endpoint.starts_with("https://") {
-        return Err(unusable("it has no scheme".into()));
+    let endpoint: Uri = config.endpoint.parse().map_err(|error| unusable(format!("{error}")))?;
+    let with_tls = match endpoint.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => return Err(unusable("it has no scheme".into())),
+    };
+    if config.bucket.is_empty() {
+        return Err(unusable("no bucket is named".into()));
     }
-    reqwest::Url::parse(&config.endpoint).map_err(|error| unusable(error.to_string()))?;
-    let client = reqwest::Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| unusable(error.to_string()))?;
+    let transport = Transport::new(with_tls)
+        .map_err(|error| unusable(format!("this machine's certificate authorities cannot be read: {error}")))?;
     let service = S3::default()
         .endpoint(&config.endpoint)
         .region(&config.region)
@@ -44,6 +34,5 @@ pub(crate) fn build(config: &S3Config) -> Result<Operator, OpenError> {
         .disable_config_load()
         .disable_ec2_metadata();
     let operator = Operator::new(service).map_err(|error| unusable(error.message().to_owned()))?;
-    let transport = HttpTransporter::new(ReqwestTransport::new(client));
-    Ok(operator.with_context(OperationContext::new().with_http_transport(transport)))
+    Ok(operator.with_context(OperationContext::new().with_http_transport(HttpTransporter::new(transport))))
 }

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::inventory::Intent;
 use crate::keys::{self, DataId};
 use crate::plane::Inner;
-use crate::record::{MAX_RECORD_LEN, Place, Record};
+use crate::record::{Place, RECORD_LEN, Record};
 use crate::store::Condition;
 
 /// How often a record is read again because something else has changed it meanwhile, which one process alone never does
@@ -109,10 +109,10 @@ impl Inner {
 
     /// Reads a record, without what lies within it. The lock of the content is held.
     pub(crate) async fn look_up(&self, address: &Address) -> Result<Entry, Failure> {
-        let first = self.read_record(address, Some(MAX_RECORD_LEN)).await?;
+        let first = self.read_record(address, Some(RECORD_LEN as u64)).await?;
         // What was damaged on its way here, and not where it lies, is not damaged twice.
         let entry = match first {
-            (Entry::Damaged { .. }, _) => self.read_record(address, Some(MAX_RECORD_LEN)).await?,
+            (Entry::Damaged { .. }, _) => self.read_record(address, Some(RECORD_LEN as u64)).await?,
             entry => entry,
         };
         Ok(entry.0)
@@ -126,7 +126,7 @@ impl Inner {
         let version = Version(found.etag.clone());
         let mut bytes = found.into_bytes();
         Ok(match Record::decode(address, &bytes) {
-            Ok((record, record_len)) => (Entry::Present { record, version }, bytes.split_off(record_len)),
+            Ok(record) => (Entry::Present { record, version }, bytes.split_off(RECORD_LEN)),
             Err(damage) => (Entry::Damaged { damage, version }, Bytes::new()),
         })
     }
@@ -171,7 +171,7 @@ impl Inner {
 pub(crate) fn record_growth(old: Option<&Record>, new: &Record) -> i64 {
     let len = |record: &Record| {
         let within = if record.place.data().is_none() { record.place.len() } else { 0 };
-        record.encode().len() as i64 + within as i64
+        RECORD_LEN as i64 + within as i64
     };
     len(new) - old.map_or(0, len)
 }

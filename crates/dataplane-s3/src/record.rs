@@ -13,14 +13,15 @@ const VERSION: u8 = 1;
 /// Bytes of the digest at the end, which finds damage.
 const CHECK_LEN: usize = 16;
 
-/// More than any record takes without the content that lies in it, so that a listing reads no content.
-pub(crate) const MAX_RECORD_LEN: u64 = 512;
+/// Bytes of every record, without the content that lies in it: more than any takes, so that it is read in one request and
+/// without that content.
+pub(crate) const RECORD_LEN: usize = 512;
 
 /// All owners that there are.
 const OWNERS: [Owner; 3] = [Owner::Objects, Owner::Artifacts, Owner::Backups];
 
-/// The record of a content. Encoded it is a version, CBOR, and the beginning of the BLAKE3 digest of both; content that
-/// lies in it follows.
+/// The record of a content. Encoded it is a version, CBOR, zeros, and at the end of its fixed length the beginning of the
+/// BLAKE3 digest of all that; content that lies in it follows.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Record {
     #[n(0)]
@@ -89,27 +90,29 @@ impl Record {
         Self { address, size, sha256, key, place, claims: Vec::new() }
     }
 
-    /// Reads the record of a content at the beginning of some bytes, and says how many of them it takes.
-    pub(crate) fn decode(address: &Address, bytes: &[u8]) -> Result<(Self, usize), Damage> {
-        let (version, rest) = bytes.split_first().ok_or(Damage::Header("its record is empty"))?;
-        if *version != VERSION {
-            return Err(Damage::Version(*version));
-        }
-        let mut decoder = minicbor::Decoder::new(rest);
-        let record: Self = decoder.decode().map_err(|_| Damage::Header("its record cannot be read"))?;
-        let checked = 1 + decoder.position();
-        if bytes.get(checked..checked + CHECK_LEN) != Some(&check_of(&bytes[..checked])[..]) {
+    /// Reads the record of a content at the beginning of some bytes.
+    pub(crate) fn decode(address: &Address, bytes: &[u8]) -> Result<Self, Damage> {
+        let encoded = bytes.get(..RECORD_LEN).ok_or(Damage::Header("its record is cut off"))?;
+        let (checked, check) = encoded.split_at(RECORD_LEN - CHECK_LEN);
+        if check != &check_of(checked)[..] {
             return Err(Damage::Header("its record's digest is another"));
         }
+        if checked[0] != VERSION {
+            return Err(Damage::Version(checked[0]));
+        }
+        let record: Self = minicbor::decode(&checked[1..]).map_err(|_| Damage::Header("its record cannot be read"))?;
         if record.address != *address {
             return Err(Damage::Header("its record is that of other content"));
         }
-        Ok((record, checked + CHECK_LEN))
+        Ok(record)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut encoded = vec![VERSION];
+        let mut encoded = Vec::with_capacity(RECORD_LEN);
+        encoded.push(VERSION);
         minicbor::encode(self, &mut encoded).expect("a vector takes all that is written");
+        assert!(encoded.len() <= RECORD_LEN - CHECK_LEN, "a record of one claim for each owner is shorter");
+        encoded.resize(RECORD_LEN - CHECK_LEN, 0);
         let check = check_of(&encoded);
         encoded.extend_from_slice(&check);
         encoded
@@ -195,7 +198,7 @@ mod tests {
     use mainstay_dataplane::{Address, Claim, Deletion, KeyId, Owner, Sha256};
     use mainstay_types::Timestamp;
 
-    use super::{GivenUp, MAX_RECORD_LEN, Place, Record};
+    use super::{GivenUp, Place, RECORD_LEN, Record};
     use crate::keys::DataId;
 
     /// A record as version 1 wrote it.
@@ -212,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_record_of_version_1_is_read() {
-        assert_eq!(Record::decode(&Address::of(b"content"), SAMPLE_1), Ok((sample(), SAMPLE_1.len())));
+        assert_eq!(Record::decode(&Address::of(b"content"), SAMPLE_1), Ok(sample()));
         assert_eq!(sample().encode(), SAMPLE_1);
     }
 
@@ -228,16 +231,20 @@ mod tests {
             assert!(Record::decode(&Address::of(b"content"), &encoded[..len]).is_err(), "{len} bytes");
         }
         assert!(matches!(Record::decode(&Address::of(b"other"), &encoded), Err(Damage::Header(_))));
-        assert_eq!(Record::decode(&Address::of(b"content"), &[2, 0]), Err(Damage::Version(2)));
+        let mut newer = encoded;
+        newer[0] = 2;
+        let check = super::check_of(&newer[..RECORD_LEN - super::CHECK_LEN]);
+        newer[RECORD_LEN - super::CHECK_LEN..].copy_from_slice(&check);
+        assert_eq!(Record::decode(&Address::of(b"content"), &newer), Err(Damage::Version(2)));
     }
 
     #[test]
-    fn the_longest_record_is_read_by_a_listing() {
+    fn the_longest_record_fits() {
         let place =
             Place::Apart { data: DataId::draw(), header_len: u32::MAX, stored_len: u64::MAX, segment_len: u32::MAX };
         let mut record = Record::new(Address::of(b""), u64::MAX, Sha256([255; 32]), Some(KeyId(u32::MAX)), place);
         record.claim_for_all(Claim(u64::MAX), Timestamp::from_micros(i64::MAX));
-        assert!(record.encode().len() as u64 <= MAX_RECORD_LEN);
+        assert_eq!(record.encode().len(), RECORD_LEN);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::failure::{Failure, may_pass};
 /// Keys in an answer to a listing, and in a request to delete: what S3 allows.
 pub(crate) const PAGE: usize = 1_000;
 
+/// How OpenDAL's message begins when there is less of an object than the range that was asked for.
+const TOO_SHORT: &str = "reader got too little data";
+
 /// The bucket, below the prefix.
 pub(crate) struct Store {
     operator: Operator,
@@ -77,6 +80,11 @@ impl Store {
             let bytes = match range.clone() {
                 Some(range) => reader.read(range).await,
                 None => reader.read(..).await,
+            };
+            // OpenDAL holds it for a failure that an object is shorter than what is asked for.
+            let bytes = match (bytes, range) {
+                (Err(error), Some(range)) if error.message().starts_with(TOO_SHORT) => reader.read(range.start..).await,
+                (bytes, _) => bytes,
             };
             match bytes {
                 Ok(bytes) => {
