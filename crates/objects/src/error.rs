@@ -91,6 +91,9 @@ pub enum IndexError {
     /// A record that no version of Mainstay wrote, or a newer one.
     #[error("a record of the index cannot be read; it is damaged, or a newer Mainstay wrote it")]
     Record(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// Notifications wait in the index until they can be told.
+    #[error("notifications could not be told")]
+    Feed(#[source] Arc<crate::feed::FeedError>),
     #[error("the index of objects is closed")]
     Closed,
 }

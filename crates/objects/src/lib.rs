@@ -9,16 +9,28 @@
 
 mod access_key;
 mod account;
+mod cache;
+mod directory;
 mod error;
 mod feed;
+mod fetch;
 mod inflight;
+mod inner;
 mod keeper;
 mod keys;
+mod listing;
+mod mutation;
 mod objects;
+mod read;
 mod request;
+mod schema;
 mod scrub;
 mod scrubber;
+mod stage;
+mod stored;
 mod version;
+mod walk;
+mod writer;
 
 pub use access_key::{AccessKey, AccessKeyId, InvalidAccessKeyId, KnownKey};
 pub use account::{Account, Bucket, Limits, NewBucket, Usage};
@@ -28,8 +40,9 @@ pub use keeper::Kept;
 pub use keys::{Keys, KeysError};
 pub use objects::{AccessKeyError, Foundations, Objects, ObjectsConfig, SettingsChange};
 pub use request::{
-    Complete, CompletePart, Content, CreatedBy, Delete, Deleted, Ingest, ListQuery, ListedVersion, NewUpload, Page, Part,
-    Put, PutPart, Upload, UploadAttributes, UploadId, UploadRef, UploadsPage, UploadsQuery, VersionsPage, VersionsQuery,
+    Complete, CompletePart, Content, CreatedBy, Delete, Deleted, Ingest, InvalidUploadId, ListQuery, ListedVersion,
+    NewUpload, Page, Part, Put, PutPart, Upload, UploadAttributes, UploadId, UploadRef, UploadsPage, UploadsQuery,
+    VersionsPage, VersionsQuery,
 };
 pub use scrub::{DamagedContent, ScrubProgress, ScrubReport, Touched};
 pub use scrubber::{ScrubLog, ScrubRun, Scrubber};

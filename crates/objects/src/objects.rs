@@ -1,32 +1,43 @@
 //! The object store's handle.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use mainstay_bucket::{BucketName, LegalHold, ObjectKey, Retention, Settings, Tags, VersionId};
+use mainstay_bucket::{BucketName, LegalHold, ObjectKey, Retention, Settings, Tags, VersionId, Versioning};
 use mainstay_dataplane::{Body, DataPlane, Inventory};
-use mainstay_storage::Store;
-use mainstay_types::{InstanceId, Timestamp};
+use mainstay_storage::{Migration, Statement, Store};
+use mainstay_types::InstanceId;
 use secrecy::SecretString;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::access_key::{AccessKey, AccessKeyId, KnownKey};
+use crate::access_key::{AccessKey, AccessKeyId, HeldKey, KnownKey};
 use crate::account::{Account, Bucket, Limits, NewBucket, Usage};
-use crate::error::{Error, IngestError, OpenError, ReadError, Refusal};
+use crate::directory::Directory;
+use crate::error::{Error, IndexError, IngestError, OpenError, ReadError, Refusal};
 use crate::feed::Feed;
-use crate::keeper::Kept;
+use crate::fetch;
+use crate::inner::Inner;
 use crate::keys::{Keys, KeysError};
+use crate::mutation::{
+    AbortUpload, Amend, Amendment, BeginUpload, ChangeSettings, CloseAccount, CompleteUpload, CreateBucket,
+    DeleteObject, DropAccount, DropBucket, KeepPart, Mutation, PutAccount, PutObject, Reason,
+};
 use crate::request::{
     Complete, Content, Delete, Deleted, Ingest, ListQuery, NewUpload, Page, Part, Put, PutPart, Upload, UploadRef,
     UploadsPage, UploadsQuery, VersionsPage, VersionsQuery,
 };
-use crate::scrub::{ScrubProgress, ScrubReport};
-use crate::version::{Manifest, Version};
+use crate::schema::SCHEMA;
+use crate::stage::{integer, sequence_of};
+use crate::stored;
+use crate::version::{Contents, Manifest, Version, VersionEntry};
+use crate::writer::{self, Request, Writer};
 
 /// The object store. A clone is another handle to the same one.
 #[derive(Clone)]
 pub struct Objects {
-    pub(crate) inner: Arc<()>,
+    pub(crate) inner: Arc<Inner>,
+    queue: mpsc::Sender<Request>,
 }
 
 /// What the object store stands on.
@@ -58,193 +69,344 @@ impl Default for ObjectsConfig {
 pub type SettingsChange = Box<dyn Fn(&mut Settings) -> Result<(), Refusal> + Send + Sync>;
 
 impl Objects {
-    /// Opens the object store on its index, whose schema is brought up to date.
+    /// The tables of the index, for [`Store::open`].
+    pub const SCHEMA: &[Migration] = SCHEMA;
+
+    /// Opens the object store on its index, whose schema is [`Objects::SCHEMA`].
     pub async fn open(foundations: Foundations, config: ObjectsConfig) -> Result<Self, OpenError> {
-        todo!()
+        let store = &foundations.store;
+        let sequence = fetch::head(store).await?;
+        let (directory, usages) = Directory::load(store).await?;
+        let access_keys = HeldKey::load(store).await?;
+        let inner = Arc::new(Inner::new(foundations, config, directory, usages));
+        *inner.access_keys.write().unwrap_or_else(PoisonError::into_inner) = access_keys;
+        let (queue, requests) = mpsc::channel(writer::QUEUE);
+        tokio::spawn(Writer::new(inner.clone(), sequence).run(requests));
+        Ok(Self { inner, queue })
     }
 
     /// Finishes what was begun and takes nothing more. The index's store is closed too.
     pub async fn close(&self) {
-        todo!()
+        let (done, closed) = oneshot::channel();
+        if self.queue.send(Request::Close(done)).await.is_ok() {
+            // The writer drops the sender when it has ended.
+            let _ = closed.await;
+        }
+        self.inner.store.close().await;
     }
 
     // --- accounts and buckets ---
 
     /// Lets an instance in, or changes its limits.
     pub async fn put_account(&self, id: &InstanceId, limits: Limits) -> Result<(), Error> {
-        todo!()
+        self.submit(PutAccount { id: id.clone(), limits }).await
     }
 
     /// An instance; from memory.
     pub fn account(&self, id: &InstanceId) -> Option<Account> {
-        todo!()
+        self.inner.directory().account(id).cloned()
     }
 
     /// Deletes an instance's access keys, its buckets with everything in them, whatever protects it, and the instance.
     /// Where it breaks off, it goes on when it is called again; nothing new comes in meanwhile.
     pub async fn remove_account(&self, id: &InstanceId) -> Result<(), Error> {
-        todo!()
+        self.submit(CloseAccount(id.clone())).await?;
+        for key in self.access_keys(id) {
+            self.remove_access_key(&key.id).await?;
+        }
+        for bucket in self.buckets(id) {
+            self.empty(&bucket).await?;
+            match self.delete_bucket(&bucket.name).await {
+                Ok(()) | Err(Error::Refused(Refusal::NoSuchBucket)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.submit(DropAccount(id.clone())).await
     }
 
     /// What all buckets of an instance hold; from memory.
     pub fn account_usage(&self, id: &InstanceId) -> Usage {
-        todo!()
+        let mut all = Usage::default();
+        self.inner.directory().buckets_of(id).for_each(|bucket| all += self.inner.usage(bucket.id));
+        all
     }
 
+    /// Makes a bucket. Its name is unique among all instances' buckets.
     pub async fn create_bucket(&self, new: NewBucket) -> Result<Arc<Bucket>, Error> {
-        todo!()
+        self.submit(CreateBucket(new)).await
     }
 
     /// A bucket; from memory.
     pub fn bucket(&self, name: &BucketName) -> Option<Arc<Bucket>> {
-        todo!()
+        self.inner.directory().bucket(name).cloned()
     }
 
     /// The buckets of an instance by name; from memory.
     pub fn buckets(&self, account: &InstanceId) -> Vec<Arc<Bucket>> {
-        todo!()
+        self.inner.directory().buckets_of(account).cloned().collect()
     }
 
     /// What a bucket holds; from memory.
     pub fn usage(&self, name: &BucketName) -> Option<Usage> {
-        todo!()
+        self.bucket(name).map(|bucket| self.inner.usage(bucket.id))
     }
 
+    /// Changes a bucket's settings.
     pub async fn change_settings(&self, name: &BucketName, change: SettingsChange) -> Result<Arc<Bucket>, Error> {
-        todo!()
+        self.submit(ChangeSettings { name: name.clone(), change }).await
     }
 
-    /// Deletes an empty bucket, and the uploads to it that were not completed.
+    /// Deletes a bucket without objects, and the uploads to it that were not completed.
     pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), Error> {
-        todo!()
+        let bucket = self.known(name)?;
+        let usage = self.inner.usage(bucket.id);
+        if usage.objects + usage.markers == 0 && usage.uploads > 0 {
+            self.abort_all(&bucket).await?;
+        }
+        self.submit(DropBucket(name.clone())).await
     }
 
     // --- objects ---
 
     /// Takes bytes in, durably. They become visible with [`Objects::put`] or [`Objects::put_part`].
     pub async fn ingest(&self, bucket: &BucketName, ingest: Ingest) -> Result<Content, IngestError> {
-        todo!()
+        self.inner.ingest(bucket, ingest).await
     }
 
     /// The content of a version, for a copy that moves no bytes.
     pub async fn content_of(&self, version: &Version) -> Result<Content, ReadError> {
-        todo!()
+        self.inner.content_of(version).await
     }
 
+    /// Makes content an object: the newest version of its key.
     pub async fn put(&self, put: Put) -> Result<Arc<Version>, Error> {
-        todo!()
+        self.submit(PutObject(put)).await
     }
 
     /// What is known of an object, or of a version of it.
-    pub async fn head(&self, bucket: &BucketName, key: &ObjectKey, id: Option<&VersionId>) -> Result<Arc<Version>, Error> {
-        todo!()
+    pub async fn head(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        id: Option<&VersionId>,
+    ) -> Result<Arc<Version>, Error> {
+        let bucket = self.known(bucket)?;
+        let place = (bucket.id, key.clone());
+        let current = match self.inner.cache.get_or_ask(&place).await {
+            Ok(known) => known,
+            Err(asking) => {
+                let known = fetch::object(&self.inner.store, &place).await?;
+                // The writer may have published a newer one meanwhile; what was read was true when it was asked.
+                let _ = asking.insert(known.clone());
+                known
+            }
+        };
+        let versioned = bucket.settings.versioning != Versioning::Unversioned;
+        let Some(id) = id else {
+            if let Some(version) = current {
+                return Ok(version);
+            }
+            let hidden = if versioned { fetch::newest(&self.inner.store, &place).await? } else { Vec::new() };
+            return Err(Refusal::NoSuchKey { marker: hidden.first().map(VersionEntry::id) }.into());
+        };
+        if let Some(version) = current.filter(|version| version.id == *id) {
+            return Ok(version);
+        }
+        let found = match id {
+            _ if !versioned => Vec::new(),
+            VersionId::Null => fetch::null_version(&self.inner.store, &place).await?,
+            VersionId::Numbered(number) => fetch::version(&self.inner.store, &place, sequence_of(*number)).await?,
+        };
+        match found.into_iter().next().filter(|entry| entry.id() == *id) {
+            Some(VersionEntry::Version(version)) => Ok(version),
+            Some(VersionEntry::Marker { id, .. }) => Err(Refusal::IsMarker { id }.into()),
+            None => Err(Refusal::NoSuchVersion.into()),
+        }
     }
 
     /// The parts of an object that was put in parts.
     pub async fn manifest(&self, version: &Version) -> Result<Option<Arc<Manifest>>, ReadError> {
-        todo!()
+        match version.content {
+            Contents::One(_) => Ok(None),
+            Contents::Many { manifest, .. } => self.inner.manifest(manifest).await.map(Some),
+        }
     }
 
     /// An object's bytes, or a range of them that lies within it.
     pub async fn read(&self, version: &Version, range: Option<Range<u64>>) -> Result<Body, ReadError> {
-        todo!()
+        self.inner.read(version, range).await
     }
 
+    /// Deletes an object, or a version of one.
     pub async fn delete(&self, delete: Delete) -> Result<Deleted, Error> {
-        todo!()
+        self.submit(DeleteObject { delete, reason: Reason::Request }).await
     }
 
     /// Replaces the tags of an object, or of a version of it.
-    pub async fn set_tags(&self, bucket: &BucketName, key: &ObjectKey, id: Option<&VersionId>, tags: Tags) -> Result<Arc<Version>, Error> {
-        todo!()
+    pub async fn set_tags(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        id: Option<&VersionId>,
+        tags: Tags,
+    ) -> Result<Arc<Version>, Error> {
+        self.amend(bucket, key, id, Amendment::Tags(tags)).await
     }
 
     /// Sets how long a version is retained. `bypass` says that the caller may, and asks to, weaken governance mode.
-    pub async fn set_retention(&self, bucket: &BucketName, key: &ObjectKey, id: Option<&VersionId>, retention: Option<Retention>, bypass: bool) -> Result<Arc<Version>, Error> {
-        todo!()
+    pub async fn set_retention(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        id: Option<&VersionId>,
+        retention: Option<Retention>,
+        bypass: bool,
+    ) -> Result<Arc<Version>, Error> {
+        self.amend(bucket, key, id, Amendment::Retention { retention, bypass }).await
     }
 
-    pub async fn set_legal_hold(&self, bucket: &BucketName, key: &ObjectKey, id: Option<&VersionId>, hold: LegalHold) -> Result<Arc<Version>, Error> {
-        todo!()
+    /// Puts a version under legal hold, or takes it from there.
+    pub async fn set_legal_hold(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        id: Option<&VersionId>,
+        hold: LegalHold,
+    ) -> Result<Arc<Version>, Error> {
+        self.amend(bucket, key, id, Amendment::LegalHold(hold)).await
     }
 
+    /// A page of objects.
     pub async fn list(&self, bucket: &BucketName, query: ListQuery) -> Result<Page, Error> {
-        todo!()
+        Ok(self.inner.list(&*self.known(bucket)?, &query).await?)
     }
 
+    /// A page of versions and delete markers.
     pub async fn list_versions(&self, bucket: &BucketName, query: VersionsQuery) -> Result<VersionsPage, Error> {
-        todo!()
+        Ok(self.inner.list_versions(&*self.known(bucket)?, &query).await?)
     }
 
     // --- uploads ---
 
+    /// Begins an upload.
     pub async fn create_upload(&self, new: NewUpload) -> Result<Upload, Error> {
-        todo!()
+        // Where the system has no randomness, the number alone is unique too, and who may use it is asked all the same.
+        let random = getrandom::u64().unwrap_or_default();
+        self.submit(BeginUpload { new, random }).await
     }
 
+    /// An upload that is not completed.
     pub async fn upload(&self, upload: &UploadRef) -> Result<Upload, Error> {
-        todo!()
+        let bucket = self.known(&upload.bucket)?;
+        let row = fetch::upload(&self.inner.store, upload.id.sequence).await?;
+        let its_own = row.filter(|row| row.id == upload.id && row.bucket == bucket.id && row.key == upload.key);
+        Ok(its_own.ok_or(Refusal::NoSuchUpload)?.upload())
     }
 
+    /// Makes content a part of an upload.
     pub async fn put_part(&self, part: PutPart) -> Result<Part, Error> {
-        todo!()
+        self.submit(KeepPart(part)).await
     }
 
     /// The parts of an upload behind a number, by their numbers; at most `limit`.
     pub async fn parts(&self, upload: &UploadRef, after: u32, limit: usize) -> Result<Vec<Part>, Error> {
-        todo!()
+        self.upload(upload).await?;
+        let sql = "SELECT number, record FROM upload_parts WHERE upload = $1 AND number > $2 ORDER BY number LIMIT $3";
+        let asked = [integer(upload.id.sequence), after.into(), integer(limit as u64)];
+        let rows = fetch::parts(&self.inner.store, Statement::new(sql, asked)).await?;
+        Ok(rows.iter().map(|(number, part)| part.part(*number)).collect())
     }
 
     /// Makes an upload an object. Done again, it answers the same while the object is the newest of its key.
     pub async fn complete(&self, complete: Complete) -> Result<Arc<Version>, Error> {
-        todo!()
+        self.submit(CompleteUpload(complete)).await
     }
 
+    /// Gives an upload up.
     pub async fn abort(&self, upload: &UploadRef) -> Result<(), Error> {
-        todo!()
+        self.submit(AbortUpload(upload.clone())).await
     }
 
+    /// A page of uploads that are not completed.
     pub async fn uploads(&self, bucket: &BucketName, query: UploadsQuery) -> Result<UploadsPage, Error> {
-        todo!()
+        Ok(self.inner.uploads(&*self.known(bucket)?, &query).await?)
     }
 
     // --- access keys ---
 
     /// Keeps an access key, in place of one of the same id.
     pub async fn put_access_key(&self, key: AccessKey, secret: &SecretString) -> Result<(), AccessKeyError> {
-        todo!()
+        let held = HeldKey::seal(&key, secret, &self.inner.keys.newest().await?)?;
+        let sql = "INSERT INTO access_keys (id, record) VALUES ($1, $2) \
+                   ON CONFLICT (id) DO UPDATE SET record = excluded.record";
+        let record = stored::encode(&held.stored);
+        self.write(Statement::new(sql, [key.id.as_str().into(), record.into()])).await?;
+        self.inner.access_keys.write().unwrap_or_else(PoisonError::into_inner).insert(key.id, held);
+        Ok(())
     }
 
     /// Where there is none, that is well too.
     pub async fn remove_access_key(&self, id: &AccessKeyId) -> Result<(), Error> {
-        todo!()
+        // It opens nothing from now on, also where the index does not answer and this is tried again.
+        self.inner.access_keys.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.write(Statement::new("DELETE FROM access_keys WHERE id = $1", [id.as_str().into()])).await
     }
 
     /// An access key with its secret, also one whose time is over. From memory, once it was asked for.
     pub async fn access_key(&self, id: &str) -> Result<Option<KnownKey>, KeysError> {
-        todo!()
+        let held = {
+            let keys = self.inner.access_keys.read().unwrap_or_else(PoisonError::into_inner);
+            keys.get_key_value(id).map(|(id, held)| (id.clone(), held.clone()))
+        };
+        let Some((id, held)) = held else { return Ok(None) };
+        let secret = match &held.secret {
+            Some(secret) => secret.clone(),
+            None => {
+                let secret = held.open(&id, &self.inner.keys.get(held.key_id()).await?)?;
+                let mut keys = self.inner.access_keys.write().unwrap_or_else(PoisonError::into_inner);
+                // Unless it was replaced meanwhile.
+                if let Some(now) = keys.get_mut(&id)
+                    && now.stored.nonce == held.stored.nonce
+                {
+                    now.secret = Some(secret.clone());
+                }
+                secret
+            }
+        };
+        Ok(Some(KnownKey { key: held.access_key(&id), secret }))
     }
 
     /// The access keys of an instance by id; from memory.
     pub fn access_keys(&self, account: &InstanceId) -> Vec<AccessKey> {
-        todo!()
+        let keys = self.inner.access_keys.read().unwrap_or_else(PoisonError::into_inner);
+        let own = keys.iter().filter(|(_, held)| held.stored.account == *account);
+        let mut own: Vec<_> = own.map(|(id, held)| held.access_key(id)).collect();
+        own.sort_by(|one, other| one.id.cmp(&other.id));
+        own
     }
 
-    // --- keeping ---
+    // --- shared by the above and by what runs beside requests ---
 
-    /// Does whatever is due: expires objects and uploads, collects content, tells notifications.
-    pub async fn keep(&self, now: Timestamp) -> Result<Kept, Error> {
-        todo!()
+    pub(crate) async fn submit<M: Mutation>(&self, mutation: M) -> Result<M::Answer, Error> {
+        writer::submit(&self.queue, mutation).await
     }
 
-    /// Keeps the object store in order for as long as it is polled. It can be dropped at any time.
-    pub async fn keep_on(&self) {
-        todo!()
+    pub(crate) fn known(&self, name: &BucketName) -> Result<Arc<Bucket>, Refusal> {
+        self.bucket(name).ok_or(Refusal::NoSuchBucket)
     }
 
-    /// Reads all content, at most so many bytes each second, and says what is damaged and whose it is.
-    pub async fn scrub(&self, bytes_per_second: Option<u64>, progress: &(dyn Fn(ScrubProgress) + Sync)) -> Result<ScrubReport, Error> {
-        todo!()
+    async fn amend(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        id: Option<&VersionId>,
+        amendment: Amendment,
+    ) -> Result<Arc<Version>, Error> {
+        self.submit(Amend { bucket: bucket.clone(), key: key.clone(), id: id.copied(), amendment }).await
+    }
+
+    async fn write(&self, statement: Statement) -> Result<(), Error> {
+        Ok(self.inner.store.write(vec![statement]).await.map_err(IndexError::from)?)
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use mainstay_bucket::{BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, LegalHold, Metadata, ObjectKey, Retention, Tags, VersionId};
 use mainstay_bucket::conditions::Conditions;
+use mainstay_bucket::{
+    BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, LegalHold, Metadata, ObjectKey, Retention, Tags,
+    VersionId,
+};
 use mainstay_dataplane::{Compression, Expect, Md5, Sha256, Source};
 use mainstay_types::Timestamp;
 
@@ -33,7 +36,7 @@ pub struct Content {
     pub md5: Option<Md5>,
     pub encrypted: bool,
     pub(crate) pieces: Pieces,
-    pub(crate) in_flight: InFlight,
+    pub(crate) _in_flight: InFlight,
 }
 
 /// What content is made of.
@@ -140,6 +143,11 @@ pub struct UploadId {
     pub(crate) random: u64,
 }
 
+/// Text that names no upload.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an upload's id is 32 lowercase hexadecimal digits")]
+pub struct InvalidUploadId;
+
 /// Begins an upload.
 #[derive(Debug, Clone)]
 pub struct NewUpload {
@@ -237,4 +245,25 @@ pub struct UploadsPage {
     pub uploads: Vec<Upload>,
     pub prefixes: Vec<String>,
     pub next: Option<(String, Option<UploadId>)>,
+}
+
+// === impl UploadId ===
+
+impl std::fmt::Display for UploadId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}{:016x}", self.sequence, self.random)
+    }
+}
+
+impl std::str::FromStr for UploadId {
+    type Err = InvalidUploadId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let lower = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 32 || !text.bytes().all(lower) {
+            return Err(InvalidUploadId);
+        }
+        let number = |digits| u64::from_str_radix(digits, 16).map_err(|_| InvalidUploadId);
+        Ok(Self { sequence: number(&text[..16])?, random: number(&text[16..])? })
+    }
 }

@@ -2,9 +2,9 @@
 
 use mainstay_storage::Migration;
 
-/// `current` holds what a listing shows, in its order: the newest version of each key, where that is no delete marker.
+/// `objects` holds what a listing shows, in its order: the newest version of each key, where that is no delete marker.
 /// `versions` holds all else: older versions, and delete markers; their `place` is the sequence number negated, so that
-/// the newest comes first. A key is never in `current` while a newer version of it is in `versions`.
+/// the newest comes first. A key is never in `objects` while a newer version of it is in `versions`.
 ///
 /// `contents` counts how often versions and parts refer to each content. `unused_since` is set where nothing does.
 ///
@@ -28,7 +28,7 @@ pub(crate) const SCHEMA: &[Migration] = &[Migration {
             uploading_bytes INTEGER NOT NULL,
             uploads INTEGER NOT NULL
         ) STRICT;
-        CREATE TABLE current (
+        CREATE TABLE objects (
             bucket INTEGER NOT NULL, key TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (bucket, key)
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE versions (
@@ -70,7 +70,7 @@ pub(crate) const SCHEMA: &[Migration] = &[Migration {
             uploading_bytes bigint NOT NULL,
             uploads bigint NOT NULL
         );
-        CREATE TABLE current (
+        CREATE TABLE objects (
             bucket bigint NOT NULL, key text COLLATE "C" NOT NULL, record bytea NOT NULL, PRIMARY KEY (bucket, key)
         );
         CREATE TABLE versions (

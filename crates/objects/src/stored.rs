@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use mainstay_bucket::{Checksum, ETag, VersionId};
 use mainstay_types::{InstanceId, Timestamp};
-use minicbor::{Decode, Encode, decode};
+use minicbor::decode::Error;
+use minicbor::{Decode, Encode};
 
 use crate::account::Limits;
 use crate::request::UploadAttributes;
@@ -93,11 +94,11 @@ pub(crate) fn encode<T: Encode<()>>(record: &T) -> Vec<u8> {
 }
 
 /// A record from its row.
-pub(crate) fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, decode::Error> {
+pub(crate) fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, Error> {
     match bytes.split_first() {
         Some((&FORMAT, rest)) => minicbor::decode(rest),
-        Some(_) => Err(decode::Error::message("the format of a record is not known; a newer Mainstay wrote it")),
-        None => Err(decode::Error::end_of_input()),
+        Some(_) => Err(Error::message("the format of a record is not known; a newer Mainstay wrote it")),
+        None => Err(Error::end_of_input()),
     }
 }
 
@@ -111,7 +112,7 @@ pub(crate) fn encode_entry(entry: &VersionEntry) -> Vec<u8> {
     }
 }
 
-pub(crate) fn decode_entry(bytes: &[u8]) -> Result<VersionEntry, decode::Error> {
+pub(crate) fn decode_entry(bytes: &[u8]) -> Result<VersionEntry, Error> {
     Ok(match decode(bytes)? {
         StoredEntry::Version(version) => VersionEntry::Version(Arc::new(version)),
         StoredEntry::Marker { sequence, id, modified_at } => VersionEntry::Marker { sequence, id, modified_at },

@@ -195,9 +195,13 @@ mod tests {
     #[test]
     fn a_listing_begins_behind_what_was_told() {
         let scope = Scope { prefix: "p/", delimiter: Some("/") };
-        for (after, start) in
-            [(None, "p/"), (Some("a"), "p/"), (Some("p/x"), "p/x\u{1}"), (Some("p/x/"), "p/x0"), (Some("p/x/y"), "p/x/y\u{1}")]
-        {
+        for (after, start) in [
+            (None, "p/"),
+            (Some("a"), "p/"),
+            (Some("p/x"), "p/x\u{1}"),
+            (Some("p/x/"), "p/x0"),
+            (Some("p/x/y"), "p/x/y\u{1}"),
+        ] {
             assert_eq!(scope.start(after), Start::At(start.to_owned()), "{after:?}");
         }
         assert_eq!(scope.end(), "p0");

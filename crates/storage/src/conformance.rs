@@ -28,6 +28,7 @@ where
     what_the_databases_treat_differently_is_refused(&open(&new_place().await).await).await;
     text_and_blobs_sort_bytewise(&open(&new_place().await).await).await;
     many_rows_are_inserted_at_once(&open(&new_place().await).await).await;
+    an_insert_says_what_becomes_of_what_is_there(&open(&new_place().await).await).await;
     large_blobs_are_kept(&open(&new_place().await).await).await;
     concurrent_writers_lose_nothing(&open(&new_place().await).await).await;
     a_question_changes_nothing(&open(&new_place().await).await).await;
@@ -155,6 +156,18 @@ async fn many_rows_are_inserted_at_once(store: &Store) {
     assert_eq!(all(store).await.len(), rows.len());
     let none = Statement::insert("items", COLUMNS, Vec::new()).expect(0);
     store.write(vec![none]).await.expect("no rows are quickly stored");
+}
+
+async fn an_insert_says_what_becomes_of_what_is_there(store: &Store) {
+    const ADD: &str = "ON CONFLICT (id) DO UPDATE SET amount = items.amount + excluded.amount, \
+                       label = CASE WHEN items.amount + excluded.amount = 0 THEN excluded.label END";
+    let row = |id: i64, amount: i64| -> Vec<Value> { vec![id.into(), "zero".into(), Value::Null, amount.into()] };
+    let add = |rows| Statement::insert_or("items", COLUMNS, rows, ADD);
+    store.write(vec![add(vec![row(1, 5), row(2, 1)]).expect(2)]).await.expect("new rows are stored");
+    store.write(vec![add(vec![row(2, -1), row(3, 1), row(1, -2)]).expect(3)]).await.expect("and added to");
+    let amounts: Vec<_> = all(store).await.into_iter().map(|row| (row[3].clone(), row[1].clone())).collect();
+    let expected = [(3i64.into(), Value::Null), (0i64.into(), "zero".into()), (1i64.into(), "zero".into())];
+    assert_eq!(amounts, expected);
 }
 
 async fn large_blobs_are_kept(store: &Store) {

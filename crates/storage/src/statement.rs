@@ -14,7 +14,13 @@ pub struct Statement {
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
     Run { sql: &'static str, parameters: Vec<Value> },
-    Insert { table: &'static str, columns: &'static [&'static str], rows: Vec<Vec<Value>> },
+    Insert {
+        table: &'static str,
+        columns: &'static [&'static str],
+        rows: Vec<Vec<Value>>,
+        /// What follows the values: nothing, or what is done where a row is there already.
+        conflict: &'static str,
+    },
 }
 
 impl Statement {
@@ -27,7 +33,18 @@ impl Statement {
     ///
     /// Each row has one value for each column, and all values of a column are of one type or null.
     pub fn insert(table: &'static str, columns: &'static [&'static str], rows: Vec<Vec<Value>>) -> Self {
-        Self { action: Action::Insert { table, columns, rows }, expect: None }
+        Self::insert_or(table, columns, rows, "")
+    }
+
+    /// Such an insert which says what becomes of rows that are there already, for example
+    /// `ON CONFLICT (id) DO UPDATE SET label = excluded.label`. No two rows are for the same place.
+    pub fn insert_or(
+        table: &'static str,
+        columns: &'static [&'static str],
+        rows: Vec<Vec<Value>>,
+        conflict: &'static str,
+    ) -> Self {
+        Self { action: Action::Insert { table, columns, rows, conflict }, expect: None }
     }
 
     /// Says how many rows the statement must touch. Where it touches another number, the transaction is rolled back.
@@ -45,7 +62,7 @@ impl Statement {
                 }
                 Box::new(parameters.iter())
             }
-            Action::Insert { table, columns, rows } => {
+            Action::Insert { table, columns, rows, .. } => {
                 if rows.iter().any(|row| row.len() != columns.len()) {
                     return Err(format!("a row for table {table} has not {} values", columns.len()));
                 }

@@ -44,7 +44,7 @@ impl Stage {
         self.changed.current.insert(place, known);
     }
 
-    /// Puts an older version or a delete marker beside the current ones.
+    /// Puts an older version or a delete marker beside the newest one.
     pub fn put_entry(&mut self, place: &Place, entry: VersionEntry) {
         self.set_entry(place, entry.sequence(), Some(entry));
     }
@@ -132,7 +132,7 @@ impl Stage {
     pub fn set_directory(&mut self, directory: Directory, change: DirectoryChange) {
         self.next_sequence();
         if let DirectoryChange::CreateBucket(name) = &change
-            && let Some(bucket) = directory.buckets.get(name)
+            && let Some(bucket) = directory.bucket(name)
         {
             self.usages.insert(bucket.id, Usage::default());
         }

@@ -22,7 +22,8 @@ use crate::request::UploadId;
 use crate::stored::{StoredPart, StoredUpload};
 use crate::version::{Manifest, VersionEntry};
 
-pub(crate) use effects::Statistic;
+pub(crate) use effects::{Statistic, Told, negated, numbered, sequence_of};
+pub(crate) use statements::{integer, key};
 
 /// Why a decision was not made.
 #[derive(Debug)]
@@ -138,15 +139,7 @@ pub(crate) struct Outcome {
 
 impl Stage {
     pub fn new(now: Timestamp, sequence: u64, directory: Arc<Directory>, usages: Usages) -> Self {
-        Self {
-            now,
-            directory,
-            before: sequence,
-            sequence,
-            found: HashMap::new(),
-            usages,
-            changed: Changed::default(),
-        }
+        Self { now, directory, before: sequence, sequence, found: HashMap::new(), usages, changed: Changed::default() }
     }
 
     /// Takes what was found of a row that was lacking.
@@ -160,13 +153,13 @@ impl Stage {
 
     /// A bucket that takes changes.
     pub fn bucket(&self, name: &BucketName) -> Result<Arc<Bucket>, Stop> {
-        self.directory.buckets.get(name).cloned().ok_or(Stop::Refused(Refusal::NoSuchBucket))
+        self.directory.bucket(name).cloned().ok_or(Stop::Refused(Refusal::NoSuchBucket))
     }
 
     /// A bucket that takes new content: not one of an account that is being deleted.
     pub fn open_bucket(&self, name: &BucketName) -> Result<Arc<Bucket>, Stop> {
         let bucket = self.bucket(name)?;
-        let account = self.directory.accounts.get(&bucket.account);
+        let account = self.directory.account(&bucket.account);
         if account.is_none_or(|account| account.closing) {
             return Err(Stop::Refused(Refusal::NoSuchBucket));
         }
@@ -272,7 +265,7 @@ impl Stage {
     pub fn admit(&self, bucket: &Bucket, new: Statistic, gone: Statistic) -> Result<(), Stop> {
         let mut all = Usage::default();
         self.directory.buckets_of(&bucket.account).for_each(|bucket| all += self.usage(bucket.id));
-        let limits = self.directory.accounts.get(&bucket.account).map(|account| account.limits).unwrap_or_default();
+        let limits = self.directory.account(&bucket.account).map(|account| account.limits).unwrap_or_default();
         let quota = bucket.settings.quota;
         for (usage, bytes, objects) in
             [(self.usage(bucket.id), quota.bytes, quota.objects), (all, limits.bytes, limits.objects)]

@@ -31,13 +31,17 @@ impl Stage {
         entries(changed, &mut statements);
         manifests(changed, &mut statements);
         uploads(changed, &mut statements);
-        contents(&changed.contents, self.now.as_micros(), &mut statements);
+        // First of all, since an ingest may have claimed the content anew for something in the same batch.
         for address in changed.collected.keys() {
             let sql = "DELETE FROM contents WHERE address = $1 AND refs = 0";
             statements.push(Statement::new(sql, [key(address)]).expect(1));
         }
-        let usages: Vec<(BucketId, Usage)> =
-            changed.usages.iter().map(|bucket| (*bucket, self.usages.get(bucket).copied().unwrap_or_default())).collect();
+        contents(&changed.contents, self.now.as_micros(), &mut statements);
+        let usages: Vec<(BucketId, Usage)> = changed
+            .usages
+            .iter()
+            .map(|bucket| (*bucket, self.usages.get(bucket).copied().unwrap_or_default()))
+            .collect();
         statements.extend(usages.iter().map(|(bucket, usage)| update_usage(*bucket, usage)));
         events(changed, &mut statements);
         let removed_bucket = match changed.directory {
@@ -59,7 +63,7 @@ impl Stage {
         let Some(change) = &self.changed.directory else { return };
         statements.push(match change {
             DirectoryChange::PutAccount(id) => {
-                let account = &self.directory.accounts[id];
+                let Some(account) = self.directory.account(id) else { return };
                 let record = StoredAccount { limits: account.limits, closing: account.closing };
                 Statement::new(
                     "INSERT INTO accounts (id, record) VALUES ($1, $2) \
@@ -71,7 +75,7 @@ impl Stage {
                 Statement::new("DELETE FROM accounts WHERE id = $1", [id.as_str().into()])
             }
             DirectoryChange::CreateBucket(name) => {
-                let bucket = &self.directory.buckets[name];
+                let Some(bucket) = self.directory.bucket(name) else { return };
                 Statement::new(
                     "INSERT INTO buckets (id, name, account, created_at, settings, bytes, objects, markers, \
                      uploading_bytes, uploads) VALUES ($1, $2, $3, $4, $5, 0, 0, 0, 0, 0)",
@@ -85,7 +89,7 @@ impl Stage {
                 )
             }
             DirectoryChange::ChangeBucket(name) => {
-                let bucket = &self.directory.buckets[name];
+                let Some(bucket) = self.directory.bucket(name) else { return };
                 let sql = "UPDATE buckets SET settings = $2 WHERE id = $1";
                 Statement::new(sql, [bucket.id.0.into(), bucket.settings.to_cbor().into()]).expect(1)
             }
@@ -104,13 +108,13 @@ fn current(changed: &Changed, statements: &mut Vec<Statement>) {
                 rows.push(vec![bucket.0.into(), key.as_str().into(), stored::encode(version.as_ref()).into()]);
             }
             None => {
-                let sql = "DELETE FROM current WHERE bucket = $1 AND key = $2";
+                let sql = "DELETE FROM objects WHERE bucket = $1 AND key = $2";
                 statements.push(Statement::new(sql, [bucket.0.into(), key.as_str().into()]));
             }
         }
     }
     let replace = "ON CONFLICT (bucket, key) DO UPDATE SET record = excluded.record";
-    insert(statements, "current", &["bucket", "key", "record"], rows, replace);
+    insert(statements, "objects", &["bucket", "key", "record"], rows, replace);
 }
 
 fn entries(changed: &Changed, statements: &mut Vec<Statement>) {

@@ -79,10 +79,10 @@ async fn execute(connection: &mut PgConnection, action: &Action) -> Result<u64, 
         Action::Run { sql, parameters } => {
             Ok(bind(sqlx::query(*sql), parameters).execute(connection).await?.rows_affected())
         }
-        Action::Insert { table, columns, rows } => {
+        Action::Insert { table, columns, rows, conflict } => {
             let mut inserted = 0;
             for rows in rows.chunks(ROWS_PER_INSERT) {
-                inserted += insert(connection, table, columns, rows).await?;
+                inserted += insert(connection, table, columns, rows, conflict).await?;
             }
             Ok(inserted)
         }
@@ -95,6 +95,7 @@ async fn insert(
     table: &str,
     columns: &[&str],
     rows: &[Vec<Value>],
+    conflict: &str,
 ) -> Result<u64, Fault> {
     let arrays = (0..columns.len()).map(|column| array(rows, column)).collect::<Result<Vec<_>, Fault>>()?;
     let (mut picked, mut places, mut names) = (Vec::new(), Vec::new(), Vec::new());
@@ -110,13 +111,13 @@ async fn insert(
         }
     }
     let sql = format!(
-        "INSERT INTO {table} ({}) SELECT {} FROM unnest({}) AS r ({})",
+        "INSERT INTO {table} ({}) SELECT {} FROM unnest({}) AS r ({}) {conflict}",
         columns.join(", "),
         picked.join(", "),
         places.join(", "),
         names.join(", ")
     );
-    // Table and columns are static text of a service, as the type of `Statement::insert` ensures.
+    // Table, columns and conflict are static text of a service, as the type of `Statement::insert` ensures.
     let query = sqlx::query(AssertSqlSafe(sql));
     let query = arrays.into_iter().fold(query, |query, array| match array {
         Array::Nulls => query,

@@ -54,13 +54,19 @@ fn execute(connection: &Connection, action: &Action) -> Result<u64, Fault> {
             bind(&mut statement, parameters)?;
             Ok(statement.raw_execute()? as u64)
         }
-        Action::Insert { table, columns, rows } => insert(connection, table, columns, rows),
+        Action::Insert { table, columns, rows, conflict } => insert(connection, table, columns, rows, conflict),
     }
 }
 
-fn insert(connection: &Connection, table: &str, columns: &[&str], rows: &[Vec<Value>]) -> Result<u64, Fault> {
+fn insert(
+    connection: &Connection,
+    table: &str,
+    columns: &[&str],
+    rows: &[Vec<Value>],
+    conflict: &str,
+) -> Result<u64, Fault> {
     let places = vec!["?"; columns.len()].join(", ");
-    let sql = format!("INSERT INTO {table} ({}) VALUES ({places})", columns.join(", "));
+    let sql = format!("INSERT INTO {table} ({}) VALUES ({places}) {conflict}", columns.join(", "));
     let mut statement = connection.prepare_cached(&sql)?;
     let mut inserted = 0;
     for row in rows {
