@@ -19,17 +19,18 @@ fn sealed(id: u32) -> Hints {
 
 async fn encrypted_content_needs_its_key(place: Box<dyn Place>) {
     for len in LENGTHS {
-        let subject = place.open().await;
+        let mut subject = place.open().await;
         let content = text(1, len);
         let hints = Hints { compression: Compression::Zstd, ..sealed(1) };
         let receipt = subject.ingest(&content, hints).await;
         assert_eq!(receipt.key, Some(KeyId(1)));
         let address = receipt.address;
         // Neither what was served before nor what is read anew comes without the key.
-        for subject in [subject.clone(), {
-            drop(subject);
-            place.open().await
-        }] {
+        for opened_anew in [false, true] {
+            if opened_anew {
+                drop(subject);
+                subject = place.open().await;
+            }
             subject.gives(&content, Some(key(1))).await;
             for wrong in [None, Some(key(2))] {
                 let needed = ServeError::KeyNeeded(KeyId(1));
