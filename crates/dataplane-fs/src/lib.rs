@@ -15,8 +15,22 @@
 //! large content in files of its own that a record names.
 
 mod config;
+mod damaged;
+mod entry;
 mod error;
+mod files;
+mod index;
+mod ingest;
+mod keeper;
+mod layout;
+mod ledger;
+mod pack;
 mod plane;
+mod read;
+mod recovery;
+mod serve;
+mod store;
+mod writer;
 
 pub use config::FsConfig;
 pub use error::OpenError;
