@@ -6,8 +6,8 @@ use crate::failure::Failure;
 use crate::inventory::Intent;
 use crate::keys;
 use crate::plane::Inner;
-use crate::publish::{Entry, record_growth};
-use crate::record::{GivenUp, Place, RECORD_LEN, Record};
+use crate::publish::{Entry, len_with_content};
+use crate::record::{GivenUp, Place, Record};
 
 /// How often a record is read again because something else has changed it meanwhile.
 const MAX_CONFLICTS: usize = 5;
@@ -35,7 +35,6 @@ impl Inner {
                         Err(Failure::Unmet) => continue,
                         result => result?,
                     }
-                    self.census.add(0, record_growth(Some(&record), &kept));
                 }
                 GivenUp::Gone => {
                     self.delete_content(&record).await?;
@@ -57,8 +56,7 @@ impl Inner {
             }
         }
         self.delete_record(&record.address).await?;
-        let within = if record.place.data().is_none() { record.place.len() } else { 0 };
-        self.census.add(0, -(RECORD_LEN as i64 + within as i64));
+        self.census.add(0, -len_with_content(record));
         Ok(())
     }
 

@@ -45,6 +45,9 @@ pub(crate) struct Published {
     pub(crate) taken: bool,
     /// What nobody needs any more.
     pub(crate) unneeded: Option<Place>,
+    /// By how much there is more than before, of contents and of bytes.
+    contents: i64,
+    bytes: i64,
 }
 
 /// Whether an earlier copy stays in place of a fresh one. What is encrypted stays so, and with the key that its readers
@@ -58,53 +61,81 @@ impl Inner {
     pub(crate) async fn publish(&self, fresh: &Fresh, owner: Owner) -> Result<Published, Failure> {
         let address = fresh.record.address;
         let _alone = self.lock(&address).write().await;
+        // What was written in the attempt before, whose answer may have been lost.
+        let mut attempted: Option<(Record, Published)> = None;
         for _ in 0..MAX_CONFLICTS {
-            let now = Timestamp::now();
             let entry = self.look_up(&address).await?;
-            let (mut record, version, old) = match entry {
-                Entry::Absent => (fresh.record.clone(), None, None),
-                Entry::Present { record, version } => {
-                    (fresh.record.clone().with_claims_of(&record), Some(version), Some(record))
-                }
-                Entry::Damaged { version, damage } => {
-                    tracing::error!(%address, %damage, "a damaged record is replaced; all owners get a claim");
-                    let mut record = fresh.record.clone();
-                    record.claim_for_all(self.next_claim(None, now), now);
-                    (record, Some(version), None)
-                }
-            };
-            let seen = self.damage_seen.contains(&address);
-            let kept = old.as_ref().filter(|old| keeps(old, &fresh.record, seen));
-            let within = match kept {
-                None => fresh.within.clone(),
-                Some(old) => {
-                    record = old.clone();
-                    match self.within(old, version.as_ref()).await? {
-                        Some(within) => within,
-                        None => continue,
-                    }
-                }
-            };
-            let claim = self.next_claim(record.newest_claim(), now);
-            record.claim(owner, claim, now);
-            let replaced = old.as_ref().filter(|_| kept.is_none());
-            if let Some(data) = replaced.and_then(|old| old.place.data()) {
+            if let Some((record, published)) = attempted.take_if(|(record, _)| entry.is(record)) {
+                return Ok(self.published(&record, published));
+            }
+            let Some((record, within, published)) = self.prepare(fresh, owner, &entry).await? else { continue };
+            if let Some(data) = published.unneeded.as_ref().filter(|_| published.taken).and_then(Place::data) {
                 self.note(data, &Intent::Removing(address)).await?;
             }
-            match self.write_record(&record, within, version.as_ref()).await {
-                Err(Failure::Unmet) => continue,
-                result => result?,
+            match self.write_record(&record, within, entry.version()).await {
+                Ok(()) => return Ok(self.published(&record, published)),
+                Err(Failure::Unmet) => attempted = Some((record, published)),
+                Err(failure) => return Err(failure),
             }
-            self.layouts.remove(&address);
-            let taken = kept.is_none();
-            if taken {
-                self.damage_seen.forget(&address);
-            }
-            self.census.add(i64::from(version.is_none()), record_growth(old.as_ref(), &record));
-            let unneeded = if taken { replaced.map(|old| old.place.clone()) } else { Some(fresh.record.place.clone()) };
-            return Ok(Published { claim, key: record.key, known: old.is_some(), taken, unneeded });
         }
         Err(Failure::Unmet)
+    }
+
+    /// The record that is to stand in place of an entry, and what lies within it; nothing where the entry is outdated.
+    async fn prepare(
+        &self,
+        fresh: &Fresh,
+        owner: Owner,
+        entry: &Entry,
+    ) -> Result<Option<(Record, Bytes, Published)>, Failure> {
+        let address = fresh.record.address;
+        let now = Timestamp::now();
+        let mut record = fresh.record.clone();
+        let mut within = fresh.within.clone();
+        let mut taken = true;
+        let (mut unneeded, mut old_len) = (None, 0);
+        match entry {
+            Entry::Absent => {}
+            Entry::Present { record: old, version } => {
+                old_len = len_with_content(old);
+                if keeps(old, &fresh.record, self.damage_seen.contains(&address)) {
+                    record = old.clone();
+                    let Some(kept) = self.within(old, Some(version)).await? else { return Ok(None) };
+                    within = kept;
+                    taken = false;
+                    unneeded = Some(fresh.record.place.clone());
+                } else {
+                    record = record.with_claims_of(old);
+                    unneeded = Some(old.place.clone());
+                }
+            }
+            Entry::Damaged { damage, .. } => {
+                tracing::error!(%address, %damage, "a damaged record is replaced; all owners get a claim");
+                record.claim_for_all(self.next_claim(None, now), now);
+            }
+        }
+        let claim = self.next_claim(record.newest_claim(), now);
+        record.claim(owner, claim, now);
+        let published = Published {
+            claim,
+            key: record.key,
+            known: matches!(entry, Entry::Present { .. }),
+            taken,
+            unneeded,
+            contents: i64::from(matches!(entry, Entry::Absent)),
+            bytes: len_with_content(&record) - old_len,
+        };
+        Ok(Some((record, within, published)))
+    }
+
+    /// Takes note of what the store has taken.
+    fn published(&self, record: &Record, published: Published) -> Published {
+        self.layouts.remove(&record.address);
+        if published.taken {
+            self.damage_seen.forget(&record.address);
+        }
+        self.census.add(published.contents, published.bytes);
+        published
     }
 
     /// Reads a record, without what lies within it. The lock of the content is held.
@@ -166,14 +197,23 @@ impl Inner {
     }
 }
 
-/// By how many bytes one record, with what lies within it, is longer than the one before. Data apart is counted where it
-/// is written and removed.
-pub(crate) fn record_growth(old: Option<&Record>, new: &Record) -> i64 {
-    let len = |record: &Record| {
-        let within = if record.place.data().is_none() { record.place.len() } else { 0 };
-        RECORD_LEN as i64 + within as i64
-    };
-    len(new) - old.map_or(0, len)
+impl Entry {
+    fn version(&self) -> Option<&Version> {
+        match self {
+            Self::Absent => None,
+            Self::Present { version, .. } | Self::Damaged { version, .. } => Some(version),
+        }
+    }
+
+    fn is(&self, other: &Record) -> bool {
+        matches!(self, Self::Present { record, .. } if record == other)
+    }
+}
+
+/// Bytes of a record's object. Data apart is counted where it is written and removed.
+pub(crate) fn len_with_content(record: &Record) -> i64 {
+    let within = if record.place.data().is_none() { record.place.len() } else { 0 };
+    RECORD_LEN as i64 + within as i64
 }
 
 #[cfg(test)]

@@ -116,12 +116,20 @@ impl Inner {
             let (header, header_len) = Header::decode(&within).map_err(|damage| self.damaged(address, damage))?;
             return Ok((Arc::new(header), Stored::Here(within.slice(header_len..))));
         };
-        let found = self.store.get(&data.header(), None).await.map_err(Trouble::from)?;
-        let encoded = found.ok_or_else(|| self.damaged(address, LOST_HEADER))?.into_bytes();
-        let (header, _) = Header::decode(&encoded).map_err(|damage| self.damaged(address, damage))?;
+        let header = match self.read_header(data).await {
+            Err(ReadError::Damaged(_)) => self.read_header(data).await,
+            read => read,
+        };
+        let header = header.map_err(|error| self.refusal(address, error))?;
         let layout = Arc::new(Layout { header: Arc::new(header), data, segment_len: u64::from(segment_len.max(1)) });
         self.layouts.0.insert(address, Arc::clone(&layout));
         Ok(self.apart(layout))
+    }
+
+    async fn read_header(&self, data: DataId) -> Result<Header, ReadError> {
+        let found = self.store.get(&data.header(), None).await?;
+        let encoded = found.ok_or(Damage::Header("the store has lost it"))?.into_bytes();
+        Ok(Header::decode(&encoded)?.0)
     }
 
     fn apart(&self, layout: Arc<Layout>) -> (Arc<Header>, Stored) {
@@ -134,18 +142,23 @@ impl Inner {
         self.damage_seen.remember(address);
         damage.of(address)
     }
-}
 
-const LOST_HEADER: Damage = Damage::Header("the store has lost it");
+    fn refusal(&self, address: Address, error: ReadError) -> ServeError {
+        match error {
+            ReadError::Damaged(damage) => self.damaged(address, damage),
+            ReadError::Failed(failure) => Trouble::from(failure).into(),
+        }
+    }
+}
 
 impl Content {
     /// A window's content. What was damaged on its way here, and not where it lies, is right when it is read again.
     async fn read(self: Arc<Self>, piece: Piece) -> Result<Bytes, ServeError> {
-        match self.read_once(&piece).await {
-            Err(ReadError::Damaged(_)) if matches!(self.bytes, Stored::Apart { .. }) => {}
-            result => return result.map_err(|error| self.refusal(error)),
-        }
-        self.read_once(&piece).await.map_err(|error| self.refusal(error))
+        let read = match self.read_once(&piece).await {
+            Err(ReadError::Damaged(_)) if matches!(self.bytes, Stored::Apart { .. }) => self.read_once(&piece).await,
+            read => read,
+        };
+        read.map_err(|error| self.plane.refusal(self.reader.header().address(), error))
     }
 
     async fn read_once(self: &Arc<Self>, piece: &Piece) -> Result<Bytes, ReadError> {
@@ -197,16 +210,9 @@ impl Content {
         }
         buffer.freeze(filled)
     }
-
-    fn refusal(&self, error: ReadError) -> ServeError {
-        match error {
-            ReadError::Damaged(damage) => self.plane.damaged(self.reader.header().address(), damage),
-            ReadError::Failed(failure) => Trouble::from(failure).into(),
-        }
-    }
 }
 
-/// Why a window was not read.
+/// Why stored bytes were not read.
 enum ReadError {
     Damaged(Damage),
     Failed(Failure),

@@ -56,8 +56,13 @@ impl Garage {
     }
 
     pub fn config(&self, prefix: &str) -> S3Config {
+        Self::config_at(&self.endpoint, prefix)
+    }
+
+    /// Of one that another process has started.
+    pub fn config_at(endpoint: &str, prefix: &str) -> S3Config {
         S3Config {
-            endpoint: self.endpoint.clone(),
+            endpoint: endpoint.into(),
             region: REGION.into(),
             bucket: BUCKET.into(),
             prefix: prefix.into(),
