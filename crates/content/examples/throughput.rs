@@ -25,7 +25,7 @@ impl Sink for Nowhere {
 
 #[tokio::main]
 async fn main() {
-    let piece = Bytes::from((0..PIECE_LEN).map(|n| (n * 31 >> 3) as u8).collect::<Vec<u8>>());
+    let piece = Bytes::from((0..PIECE_LEN).map(|n| ((n * 31) >> 3) as u8).collect::<Vec<u8>>());
     inline("digest inline, 64 KiB", &piece.slice(..64 * 1024), false);
     inline("digest inline, 64 KiB, MD5", &piece.slice(..64 * 1024), true);
     inline("digest inline, 4 KiB", &piece.slice(..4096), false);

@@ -1,10 +1,11 @@
 //! Hashing large content on other threads, beside the I/O.
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::digest::Sha256Hasher;
-use crate::md5::Md5Hasher;
+use crate::md5::{self, Md5Hasher};
 use crate::tree::TreeBuilder;
 use crate::{Digests, Encoder, Header};
 
@@ -54,7 +55,7 @@ struct KeepLane<S> {
 struct Running<S: Sink> {
     keep: JoinHandle<Result<KeepLane<S>, S::Error>>,
     sha256: JoinHandle<Sha256Hasher>,
-    md5: Option<JoinHandle<Md5Hasher>>,
+    md5: Option<oneshot::Receiver<Md5Hasher>>,
 }
 
 impl<S: Sink> Pipeline<S> {
@@ -99,13 +100,7 @@ impl<S: Sink> Pipeline<S> {
 impl<S: Sink> Lanes<S> {
     fn start(self, piece: Bytes) -> Running<S> {
         let Self { mut keep, mut sha256, md5 } = self;
-        let md5 = md5.map(|mut md5| {
-            let piece = piece.clone();
-            tokio::task::spawn_blocking(move || {
-                md5.update(&piece);
-                md5
-            })
-        });
+        let md5 = md5.map(|md5| md5::hash(md5, piece.clone()));
         let sha256 = {
             let piece = piece.clone();
             tokio::task::spawn_blocking(move || {
@@ -128,7 +123,7 @@ impl<S: Sink> Running<S> {
         let keep = done(self.keep).await?;
         let sha256 = done(self.sha256).await;
         let md5 = match self.md5 {
-            Some(md5) => Some(done(md5).await),
+            Some(md5) => Some(md5.await.expect("the threads that hash live as long as the process")),
             None => None,
         };
         Ok(Lanes { keep, sha256, md5 })

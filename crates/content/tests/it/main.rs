@@ -1,5 +1,7 @@
 //! What content is made of, from outside.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail as the test itself does")]
+
 mod digests;
 mod forms;
 mod headers;

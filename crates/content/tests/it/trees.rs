@@ -32,7 +32,7 @@ proptest::proptest! {
             prop_assert_eq!(decoded.verify(first, run), Ok(()));
             prop_assert!(decoded.verify(first + 1, run).is_err(), "groups have their places");
             let cut = &run[..run.len() - 1];
-            prop_assert!(cut.len() % GROUP_LEN == 0 || decoded.verify(first, cut).is_err(), "a group is verified whole");
+            prop_assert!(cut.len().is_multiple_of(GROUP_LEN) || decoded.verify(first, cut).is_err(), "a group is verified whole");
             prop_assert!(decoded.verify(u64::MAX - first, run).is_err());
         }
     }

@@ -1,5 +1,7 @@
 //! The daemon and its client, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail as the test itself does")]
+
 mod attacks;
 mod conformance;
 mod death;
