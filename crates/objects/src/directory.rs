@@ -45,6 +45,10 @@ impl Directory {
         self.accounts.get(id)
     }
 
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
+    }
+
     pub fn bucket(&self, name: &BucketName) -> Option<&Arc<Bucket>> {
         self.buckets.get(name)
     }

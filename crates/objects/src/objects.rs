@@ -107,6 +107,11 @@ impl Objects {
         self.inner.directory().account(id).cloned()
     }
 
+    /// All instances by id; from memory.
+    pub fn accounts(&self) -> Vec<Account> {
+        self.inner.directory().accounts().cloned().collect()
+    }
+
     /// Deletes an instance's access keys, its buckets with everything in them, whatever protects it, and the instance.
     /// Where it breaks off, it goes on when it is called again; nothing new comes in meanwhile.
     pub async fn remove_account(&self, id: &InstanceId) -> Result<(), Error> {
