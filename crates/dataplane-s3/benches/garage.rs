@@ -63,12 +63,14 @@ fn report(what: &str, len: usize, [direct, plane]: [f64; 2]) {
 
 async fn measure_put(side: &Side, len: usize, clients: usize) -> f64 {
     static NUMBER: AtomicU64 = AtomicU64::new(1 << 32);
-    measure(clients, |_| put(side.clone(), NUMBER.fetch_add(1, Ordering::Relaxed), len)).await
+    let side = side.clone();
+    measure(clients, move |_| put(side.clone(), NUMBER.fetch_add(1, Ordering::Relaxed), len)).await
 }
 
 async fn measure_get(side: &Side, len: usize, clients: usize) -> f64 {
     let addresses = join_all((0..READ).map(|number| put(side.clone(), number, len))).await;
-    measure(clients, |round| {
+    let side = side.clone();
+    measure(clients, move |round| {
         let number = round % READ;
         get(side.clone(), number, addresses[number as usize], len)
     })
@@ -76,19 +78,27 @@ async fn measure_get(side: &Side, len: usize, clients: usize) -> f64 {
 }
 
 /// How often a second something is done by some clients at once.
-async fn measure<F: Future<Output: Send> + Send>(clients: usize, work: impl Fn(u64) -> F) -> f64 {
-    let round = AtomicU64::new(0);
+async fn measure<W, F>(clients: usize, work: W) -> f64
+where
+    W: Fn(u64) -> F + Send + Sync + 'static,
+    F: Future<Output: Send> + Send,
+{
+    let (work, round) = (Arc::new(work), Arc::new(AtomicU64::new(0)));
     let run = async |limit: Duration| {
         let begun = Instant::now();
-        let done = AtomicU64::new(0);
-        let client = async || {
-            while begun.elapsed() < limit {
-                work(round.fetch_add(1, Ordering::Relaxed)).await;
-                done.fetch_add(1, Ordering::Relaxed);
-            }
+        let client = || {
+            let (work, round) = (Arc::clone(&work), Arc::clone(&round));
+            tokio::spawn(async move {
+                let mut done = 0;
+                while begun.elapsed() < limit {
+                    work(round.fetch_add(1, Ordering::Relaxed)).await;
+                    done += 1;
+                }
+                done
+            })
         };
-        join_all((0..clients).map(|_| client())).await;
-        done.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()
+        let done: u64 = join_all((0..clients).map(|_| client())).await.into_iter().map(Result::unwrap).sum();
+        done as f64 / begun.elapsed().as_secs_f64()
     };
     run(MEASURED / 4).await;
     run(MEASURED).await
@@ -99,8 +109,8 @@ async fn put(side: Side, number: u64, len: usize) -> Address {
     match side {
         Side::Direct(operator) => {
             // As much at a time as S3's own clients send: parts of 8 MiB, two under way.
-            let writer = operator.writer_with(&number.to_string()).chunk(8 * 1024 * 1024).concurrent(2);
-            let mut writer = writer.await.unwrap();
+            let key = number.to_string();
+            let mut writer = operator.writer_with(&key).chunk(8 * 1024 * 1024).concurrent(2).await.unwrap();
             for chunk in content.chunks(256 * 1024) {
                 writer.write(content.slice_ref(chunk)).await.unwrap();
             }
