@@ -1,5 +1,7 @@
 //! Daemons die, and come back.
 
+use std::time::Instant;
+
 use futures::{StreamExt, stream};
 use mainstay_dataplane::{
     Address, Body, DataPlane, Delete, DeleteError, Deletion, IngestError, Inventory, Owner, Serve, ServeError, Source,
@@ -8,7 +10,7 @@ use mainstay_dataplane::{
 
 use crate::memory::MemoryPlane;
 use crate::odd::OddPlane;
-use crate::{Daemon, connect, noise, place, plain, soon, source, until};
+use crate::{Daemon, LIMIT, connect, noise, place, plain, soon, source, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_that_dies_in_the_middle_of_an_ingest_is_unavailable() {
@@ -57,6 +59,12 @@ async fn a_daemon_that_comes_back_is_found_again() {
     let content = noise(5_000);
     let receipt = remote.ingest_stream(source(&content), plain()).await.unwrap();
     daemon.kill().await;
+    // Whether a connection that waits for its call has been hung up on, shows a moment later.
+    let deadline = Instant::now() + LIMIT;
+    while !soon(remote.backend_health()).await.trouble.is_some_and(|trouble| trouble.contains("no data plane listens"))
+    {
+        assert!(Instant::now() < deadline, "it should be noticed that nobody listens");
+    }
 
     let address = receipt.address;
     let unavailable =

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use aws_lc_rs::digest as sha256;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use mainstay_content::digest;
 use mainstay_dataplane::{
-    Address, Body, Claim, ContentKey, DataPlane, Delete, DeleteError, Deletion, Health, Hints, IngestError, Inventory,
-    Owner, Receipt, Serve, ServeError, Served, Sha256, Source, Stored, Trouble, Verified, Verify,
+    Address, Body, Claim, ContentKey, DataPlane, Delete, DeleteError, Deletion, Expect, Health, Hints, IngestError,
+    Inventory, Md5, Measure, Owner, Receipt, Serve, ServeError, Served, Sha256, Source, Stored, Trouble, Verified,
+    Verify,
 };
 use mainstay_types::Timestamp;
+use md5::Digest as _;
 
 /// Clones share their content, as openings of one place do.
 #[derive(Clone, Default)]
@@ -59,6 +61,22 @@ impl MemoryPlane {
     }
 }
 
+/// The digests of content that is what was said of it.
+fn meet(bytes: &[u8], expect: &Expect) -> Result<(Sha256, Md5), Measure> {
+    let sha256 = Sha256(sha256::digest(&sha256::SHA256, bytes).as_ref().try_into().unwrap());
+    let md5 = Md5(md5::Md5::digest(bytes).into());
+    if expect.size.is_some_and(|size| size != bytes.len() as u64) {
+        return Err(Measure::Size);
+    }
+    if expect.sha256.is_some_and(|expected| expected != sha256) {
+        return Err(Measure::Sha256);
+    }
+    if expect.md5.is_some_and(|expected| expected != md5) {
+        return Err(Measure::Md5);
+    }
+    Ok((sha256, md5))
+}
+
 #[async_trait]
 impl DataPlane for MemoryPlane {
     async fn ingest_stream(&self, mut source: Source, hints: Hints) -> Result<Receipt, IngestError> {
@@ -66,25 +84,25 @@ impl DataPlane for MemoryPlane {
         while let Some(more) = source.next().await {
             bytes.extend_from_slice(&more.map_err(IngestError::Source)?);
         }
-        let digests = digest(&bytes, hints.md5 || hints.expect.md5.is_some());
-        digests.meet(&hints.expect).map_err(IngestError::Mismatch)?;
+        let address = Address::of(&bytes);
+        let (sha256, md5) = meet(&bytes, &hints.expect).map_err(IngestError::Mismatch)?;
         let mut state = self.0.lock().unwrap();
         state.claims += 1;
         let claim = Claim(state.claims);
-        let known = state.contents.contains_key(&digests.address());
-        let content = state.contents.entry(digests.address()).or_insert_with(|| Content {
+        let known = state.contents.contains_key(&address);
+        let content = state.contents.entry(address).or_insert_with(|| Content {
             size: bytes.len() as u64,
             bytes: bytes.into(),
-            sha256: digests.sha256,
+            sha256,
             key: None,
             claims: BTreeMap::new(),
         });
         content.key = content.key.take().or(hints.key);
         content.claims.insert(hints.owner, (claim, Timestamp::now()));
         Ok(Receipt {
-            address: digests.address(),
+            address,
             sha256: content.sha256,
-            md5: digests.md5.filter(|_| hints.md5),
+            md5: hints.md5.then_some(md5),
             size: content.size,
             claim,
             key: content.key.as_ref().map(|key| key.id),
