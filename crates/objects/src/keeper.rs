@@ -168,7 +168,7 @@ impl Objects {
                 lifecycle.upload_end(&upload.key, upload.created_at).is_some_and(|end| end.at <= now)
             };
             let due: Vec<_> = page.uploads.iter().filter(due).map(|upload| named(bucket, upload)).collect();
-            aborted += self.all(due.into_iter().map(AbortUpload)).await?;
+            aborted += self.all(due.into_iter().map(AbortUpload).collect()).await?;
             match page.next {
                 Some(next) => query.after = Some(next),
                 None => return Ok(aborted),
@@ -188,7 +188,7 @@ impl Objects {
                 let delete = delete(bucket, &listed.key, Some(listed.entry.id()));
                 DeleteObject { delete, reason: Reason::Purge }
             };
-            self.all(page.entries.into_iter().map(purge)).await?;
+            self.all(page.entries.into_iter().map(purge).collect()).await?;
         }
     }
 
@@ -200,7 +200,7 @@ impl Objects {
             if page.uploads.is_empty() {
                 return Ok(());
             }
-            self.all(page.uploads.iter().map(|upload| AbortUpload(named(bucket, upload)))).await?;
+            self.all(page.uploads.iter().map(|upload| AbortUpload(named(bucket, upload))).collect()).await?;
         }
     }
 
@@ -301,11 +301,11 @@ impl Objects {
     }
 
     async fn delete_all(&self, due: Vec<DeleteObject>) -> Result<u64, Error> {
-        self.all(due.into_iter()).await
+        self.all(due).await
     }
 
     /// Carries changes out beside one another, and counts those that the rules did not refuse.
-    async fn all<M: crate::mutation::Mutation>(&self, changes: impl Iterator<Item = M>) -> Result<u64, Error> {
+    async fn all<M: crate::mutation::Mutation>(&self, changes: Vec<M>) -> Result<u64, Error> {
         let mut results = stream::iter(changes).map(|change| self.submit(change)).buffer_unordered(AT_ONCE);
         let mut done = 0;
         while let Some(result) = results.next().await {

@@ -62,9 +62,18 @@ const UPLOADS: &str = "\
     WHERE bucket = $1 AND (key, id) > ($2, $3) AND key < $4 ORDER BY key, id LIMIT $5";
 
 /// A row of a listing.
-trait Listed {
+trait Listed: Sized {
     fn key(&self) -> &str;
     fn place(&self) -> i64;
+
+    /// Reads rows from some start on.
+    fn fetch(
+        inner: &Inner,
+        bucket: BucketId,
+        scope: Scope<'_>,
+        start: &Start,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Self>, IndexError>> + Send;
 }
 
 struct VersionRow {
@@ -124,8 +133,7 @@ impl Inner {
             Start::At(_) => None,
         };
         let mut page = VersionsPage::default();
-        let listed = async |start: &Start, limit| self.version_rows(bucket.id, scope, start, limit).await;
-        let mut rows = Rows::new(scope, start, query.limit, listed);
+        let mut rows = Rows::<VersionRow>::new(self, bucket.id, scope, start, query.limit);
         let mut last = None;
         while let Some(row) = rows.next().await? {
             match row {
@@ -152,8 +160,7 @@ impl Inner {
             after => scope.start(after.as_ref().map(|(key, _)| key.as_str())),
         };
         let mut page = UploadsPage::default();
-        let listed = async |start: &Start, limit| self.upload_rows(bucket.id, scope, start, limit).await;
-        let mut rows = Rows::new(scope, start, query.limit, listed);
+        let mut rows = Rows::<UploadRow>::new(self, bucket.id, scope, start, query.limit);
         let mut last: Option<(String, Option<UploadId>)> = None;
         while let Some(row) = rows.next().await? {
             match row {
@@ -188,48 +195,6 @@ impl Inner {
         };
         Ok(Start::Behind(key.to_owned(), sequence.map_or(i64::MAX, negated)))
     }
-
-    async fn version_rows(
-        &self,
-        bucket: BucketId,
-        scope: Scope<'_>,
-        start: &Start,
-        limit: usize,
-    ) -> Result<Vec<VersionRow>, IndexError> {
-        let (key, place) = match start {
-            Start::At(key) => (key.clone(), i64::MIN),
-            Start::Behind(key, place) => (key.clone(), *place),
-        };
-        let asked = Statement::new(
-            VERSIONS,
-            [bucket.0.into(), start.key().into(), key.into(), place.into(), scope.end().into(), integer(limit as u64)],
-        );
-        let row = |row: &Row| -> Result<_, IndexError> {
-            let hidden = row.integer(1)? == 1;
-            let entry = if hidden {
-                stored::decode_entry(row.blob(3)?)?
-            } else {
-                VersionEntry::Version(Arc::new(stored::decode(row.blob(3)?)?))
-            };
-            Ok(VersionRow { key: parsed(row.text(0)?)?, hidden, place: row.integer(2)?, entry })
-        };
-        self.store.read(asked).await?.iter().map(row).collect()
-    }
-
-    async fn upload_rows(
-        &self,
-        bucket: BucketId,
-        scope: Scope<'_>,
-        start: &Start,
-        limit: usize,
-    ) -> Result<Vec<UploadRow>, IndexError> {
-        let (key, place) = match start {
-            Start::At(key) => (key.clone(), i64::MIN),
-            Start::Behind(key, place) => (key.clone(), *place),
-        };
-        let parameters = [bucket.0.into(), key.into(), place.into(), scope.end().into(), integer(limit as u64)];
-        self.store.read(Statement::new(UPLOADS, parameters)).await?.iter().map(upload_row).collect()
-    }
 }
 
 /// A question for objects, which skips what lies below common prefixes where it can.
@@ -255,11 +220,12 @@ fn object_rows(bucket: BucketId, scope: Scope<'_>, start: &Start, limit: usize) 
 }
 
 /// Reads rows of a listing for a page, in chunks.
-struct Rows<'q, T, F> {
+struct Rows<'q, T> {
+    inner: &'q Inner,
+    bucket: BucketId,
     scope: Scope<'q>,
     walk: Walk<'q>,
     start: Start,
-    fetch: F,
     chunk: usize,
     most: usize,
     read: std::vec::IntoIter<T>,
@@ -273,15 +239,13 @@ enum Told<T> {
     Prefix(String),
 }
 
-impl<'q, T: Listed, F> Rows<'q, T, F>
-where
-    F: AsyncFnMut(&Start, usize) -> Result<Vec<T>, IndexError>,
-{
-    fn new(scope: Scope<'q>, start: Start, limit: usize, fetch: F) -> Self {
+impl<'q, T: Listed> Rows<'q, T> {
+    fn new(inner: &'q Inner, bucket: BucketId, scope: Scope<'q>, start: Start, limit: usize) -> Self {
         let most = limit.saturating_add(BEHIND);
         let chunk = if scope.skip().is_some() { most.min(CAUTIOUS) } else { most };
         let walk = Walk::new(scope, limit);
-        Self { scope, walk, start, fetch, chunk, most, read: Vec::new().into_iter(), ended: limit == 0, more: false }
+        let read = Vec::new().into_iter();
+        Self { inner, bucket, scope, walk, start, chunk, most, read, ended: limit == 0, more: false }
     }
 
     /// The next that is told; none at the end of the page.
@@ -291,7 +255,7 @@ where
                 if self.ended {
                     return Ok(None);
                 }
-                let rows = (self.fetch)(&self.start, self.chunk).await?;
+                let rows = T::fetch(self.inner, self.bucket, self.scope, &self.start, self.chunk).await?;
                 self.ended = rows.len() < self.chunk;
                 self.chunk = (2 * self.chunk).min(self.most);
                 self.read = rows.into_iter();
@@ -332,6 +296,33 @@ impl Listed for VersionRow {
         // Behind the newest version come all that are in `versions`.
         if self.hidden { self.place } else { i64::MIN }
     }
+
+    async fn fetch(
+        inner: &Inner,
+        bucket: BucketId,
+        scope: Scope<'_>,
+        start: &Start,
+        limit: usize,
+    ) -> Result<Vec<Self>, IndexError> {
+        let (key, place) = match start {
+            Start::At(key) => (key.clone(), i64::MIN),
+            Start::Behind(key, place) => (key.clone(), *place),
+        };
+        let asked = Statement::new(
+            VERSIONS,
+            [bucket.0.into(), start.key().into(), key.into(), place.into(), scope.end().into(), integer(limit as u64)],
+        );
+        let row = |row: &Row| -> Result<_, IndexError> {
+            let hidden = row.integer(1)? == 1;
+            let entry = if hidden {
+                stored::decode_entry(row.blob(3)?)?
+            } else {
+                VersionEntry::Version(Arc::new(stored::decode(row.blob(3)?)?))
+            };
+            Ok(VersionRow { key: parsed(row.text(0)?)?, hidden, place: row.integer(2)?, entry })
+        };
+        inner.store.read(asked).await?.iter().map(row).collect()
+    }
 }
 
 impl Listed for UploadRow {
@@ -341,6 +332,21 @@ impl Listed for UploadRow {
 
     fn place(&self) -> i64 {
         self.id.place()
+    }
+
+    async fn fetch(
+        inner: &Inner,
+        bucket: BucketId,
+        scope: Scope<'_>,
+        start: &Start,
+        limit: usize,
+    ) -> Result<Vec<Self>, IndexError> {
+        let (key, place) = match start {
+            Start::At(key) => (key.clone(), i64::MIN),
+            Start::Behind(key, place) => (key.clone(), *place),
+        };
+        let parameters = [bucket.0.into(), key.into(), place.into(), scope.end().into(), integer(limit as u64)];
+        inner.store.read(Statement::new(UPLOADS, parameters)).await?.iter().map(upload_row).collect()
     }
 }
 
