@@ -81,7 +81,9 @@ pub(super) async fn run(fixture: &dyn Fixture) {
 
     // Data that is gone is not made anew as if nothing had happened.
     engine.stop(&spec).await.unwrap();
+    drop(engine);
     fixture.lose_data(&spec).await;
+    let engine = fixture.engine().await;
     let error = engine.start(&spec).await.unwrap_err();
     assert!(matches!(error, EngineError::Permanent { .. }), "{error}");
     assert!(error.to_string().contains("not initialised anew"), "{error}");
