@@ -137,5 +137,10 @@ fn tell(report: &ScrubReport) {
     for damaged in &report.damaged {
         tracing::error!(address = %damaged.address, reason = damaged.reason, objects = damaged.touches.len(), "stored content is damaged");
     }
-    tracing::info!(contents = report.contents, bytes = report.bytes, damaged = report.damaged.len(), "the object store was scrubbed");
+    tracing::info!(
+        contents = report.contents,
+        bytes = report.bytes,
+        damaged = report.damaged.len(),
+        "the object store was scrubbed"
+    );
 }
