@@ -9,11 +9,11 @@ use mainstay_types::{InvalidText, encode_as_text};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketName(Arc<str>);
 
-const RULE: &str = "use 3 to 63 lowercase letters, digits, '.' and '-', beginning and ending with a letter or digit, \
-                    without two dots side by side, and not written as an IP address";
+const RULE: &str = "use 3 to 63 lowercase letters, digits, '.' and '-', with a letter or digit at its beginning, at its \
+                    end and beside each dot, and not written as an IP address";
 
 /// What Amazon keeps for its own access points and table buckets; clients route such names elsewhere.
-const RESERVED_PREFIXES: [&str; 4] = ["xn--", "sthree-", "amzn-s3-demo-", "arn:"];
+const RESERVED_PREFIXES: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
 const RESERVED_SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
 const RESERVED: &str = "its beginning or end is reserved by clients of S3 for other things; choose another";
 
@@ -25,18 +25,22 @@ impl BucketName {
 }
 
 fn check(text: &str) -> Result<(), &'static str> {
-    let outer = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = text.as_bytes();
-    let fits = (3..=63).contains(&bytes.len())
-        && bytes.iter().all(|byte| outer(byte) || matches!(byte, b'.' | b'-'))
-        && bytes.first().is_some_and(outer)
-        && bytes.last().is_some_and(outer);
-    if !fits || text.contains("..") || text.parse::<std::net::Ipv4Addr>().is_ok() || looks_like_an_address(text) {
+    let fits = (3..=63).contains(&text.len()) && text.split('.').all(is_label);
+    if !fits || looks_like_an_address(text) {
         return Err(RULE);
     }
     let reserved = RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
         || RESERVED_SUFFIXES.iter().any(|suffix| text.ends_with(suffix));
     if reserved { Err(RESERVED) } else { Ok(()) }
+}
+
+/// A part of a host's name (RFC 1123, section 2.1), so that two dots do not stand side by side either.
+fn is_label(text: &str) -> bool {
+    let outer = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    bytes.iter().all(|byte| outer(byte) || *byte == b'-')
+        && bytes.first().is_some_and(outer)
+        && bytes.last().is_some_and(outer)
 }
 
 /// Four numbers between dots, also where they are too large for an address: a browser would take them for one.
@@ -82,7 +86,7 @@ mod tests {
 
     #[test]
     fn names_are_those_that_can_be_hosts() {
-        for good in ["abc", "a.b", "my-bucket", "1bucket", "a-.b", &"x".repeat(63), "192.168.5", "256x.1.1.1"] {
+        for good in ["abc", "a.b", "my-bucket", "1bucket", "a--b", &"x".repeat(63), "192.168.5", "256x.1.1.1"] {
             assert!(good.parse::<BucketName>().is_ok(), "{good:?} should be taken");
         }
         let long = "x".repeat(64);
@@ -93,6 +97,8 @@ mod tests {
             "Abc",
             "a_bc",
             "a..b",
+            "foo-.bar",
+            "foo.-bar",
             ".abc",
             "abc.",
             "-abc",
