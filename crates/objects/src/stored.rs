@@ -27,7 +27,7 @@ pub(crate) struct StoredAccount {
 #[derive(Debug, Encode, Decode)]
 enum StoredEntry {
     #[n(0)]
-    Version(#[n(0)] Version),
+    Version(#[n(0)] Box<Version>),
     #[n(1)]
     Marker {
         #[n(0)]
@@ -105,7 +105,7 @@ pub(crate) fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, Error>
 /// A row of `versions`.
 pub(crate) fn encode_entry(entry: &VersionEntry) -> Vec<u8> {
     match entry {
-        VersionEntry::Version(version) => encode(&StoredEntry::Version(Version::clone(version))),
+        VersionEntry::Version(version) => encode(&StoredEntry::Version(Box::new(Version::clone(version)))),
         VersionEntry::Marker { sequence, id, modified_at } => {
             encode(&StoredEntry::Marker { sequence: *sequence, id: *id, modified_at: *modified_at })
         }
@@ -114,7 +114,7 @@ pub(crate) fn encode_entry(entry: &VersionEntry) -> Vec<u8> {
 
 pub(crate) fn decode_entry(bytes: &[u8]) -> Result<VersionEntry, Error> {
     Ok(match decode(bytes)? {
-        StoredEntry::Version(version) => VersionEntry::Version(Arc::new(version)),
+        StoredEntry::Version(version) => VersionEntry::Version(Arc::from(version)),
         StoredEntry::Marker { sequence, id, modified_at } => VersionEntry::Marker { sequence, id, modified_at },
     })
 }

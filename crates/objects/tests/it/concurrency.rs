@@ -81,7 +81,7 @@ on_both! {
                         _ => {
                             let id = objects.head(&bucket, &key.parse().unwrap(), None).await.ok().map(|of| of.id);
                             let id = id.filter(|_| round % 3 == 0);
-                            drop(objects.delete(deletion(&bucket, &key, id)).await.unwrap());
+                            let _ = objects.delete(deletion(&bucket, &key, id)).await.unwrap();
                         }
                     }
                 }

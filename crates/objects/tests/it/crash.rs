@@ -31,7 +31,7 @@ const ROUNDS: u64 = 12;
 
 /// Bytes that show whether they are whole and of which number, small and large; some numbers share them.
 fn content(caller: u64, number: u64) -> Vec<u8> {
-    let shared = if number % 3 == 0 { number } else { 1000 * (caller + 1) + number };
+    let shared = if number.is_multiple_of(3) { number } else { 1000 * (caller + 1) + number };
     let digest = blake3::hash(&shared.to_le_bytes());
     let times = [1, 100, 70_000][(number % 31 / 15) as usize];
     [&shared.to_le_bytes()[..], &digest.as_bytes().repeat(times)].concat()
@@ -46,7 +46,7 @@ async fn open(directory: &Path) -> (Objects, Store, Arc<FsPlane>) {
 }
 
 fn bucket(caller: u64) -> BucketName {
-    if caller % 2 == 0 { "plain".parse().unwrap() } else { "versioned".parse().unwrap() }
+    if caller.is_multiple_of(2) { "plain".parse().unwrap() } else { "versioned".parse().unwrap() }
 }
 
 /// Not a test by itself: the process that the other test starts and kills.

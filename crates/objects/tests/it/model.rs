@@ -27,11 +27,14 @@ enum Operation {
     Reopen,
 }
 
-/// The versions of each key, the newest first: the id, and the bytes where it is no delete marker.
+/// The id, and the bytes where it is no delete marker.
+type Known = (VersionId, Option<Vec<u8>>);
+
+/// The versions of each key, the newest first.
 #[derive(Default)]
 struct Model {
     versioning: Versioning,
-    keys: BTreeMap<usize, Vec<(VersionId, Option<Vec<u8>>)>>,
+    keys: BTreeMap<usize, Vec<Known>>,
 }
 
 impl Model {
