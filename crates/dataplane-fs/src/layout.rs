@@ -7,6 +7,7 @@
 //! files/XX/A-N      large content: A its address, XX the address's first digits, N the file's number
 //! incoming/N        large content that is coming in
 //! index.redb        what the log leads to; made anew when it is missing
+//! index.behind      is there while the index must not be gone by: the disk was too full to write it
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};

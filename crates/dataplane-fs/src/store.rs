@@ -102,6 +102,7 @@ impl Store {
             next_claim,
             pack_len: config.pack_len,
             checkpoint_after: config.checkpoint_after,
+            rotation_failed: None,
         };
         let writing = spawn("fs-writer", move || at_work.run(commands)).map_err(OpenError::at(directory))?;
         if !was_left {

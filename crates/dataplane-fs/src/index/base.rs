@@ -4,6 +4,7 @@
 //! however it was left. It holds nothing that the log does not say, so that whatever is wrong with it has one remedy: it
 //! is made anew.
 
+use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -35,8 +36,11 @@ const CHECK_LEN: usize = 8;
 /// The base, open.
 pub(crate) struct Base {
     path: PathBuf,
-    /// None while it could not be opened again after the disk had failed.
+    /// None when it is closed, and while it could not be opened again after the disk had failed.
     database: RwLock<Option<Database>>,
+    closed: AtomicBool,
+    /// Whether the file beside it says that it must not be gone by.
+    distrusted: AtomicBool,
     /// Whether it was found to be damaged: it is made anew at the next start.
     condemned: AtomicBool,
 }
@@ -54,6 +58,9 @@ impl Base {
     /// Opens the base of a path, with the checkpoint that it holds. Without a path, or without a checkpoint, there is
     /// none to go by.
     pub(crate) fn open(path: &Path) -> Result<(Self, Checkpoint), BaseError> {
+        if path_of_distrust(path).exists() {
+            return Err(BaseError::Damaged("it was left behind when the disk was full".into()));
+        }
         let database = guarded(|| Ok(Database::builder().set_cache_size(CACHE_LEN).open(path)?))?;
         let checkpoint = guarded(|| read_checkpoint(&database))?;
         Ok((Self::with(path, database), checkpoint))
@@ -78,6 +85,12 @@ impl Base {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Lets the file go. Whoever still asks is told so.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     pub(crate) fn get(&self, address: &Address) -> Result<Option<Entry>, BaseError> {
@@ -130,14 +143,36 @@ impl Base {
         })
     }
 
+    /// Says durably that the base is not to be gone by until it has everything: the log may drop what the base lacks.
+    pub(crate) fn distrust(&self) -> Result<(), BaseError> {
+        let path = path_of_distrust(&self.path);
+        let said = File::create(&path).and_then(|_| sync_parent(&path));
+        said.map_err(BaseError::Io)?;
+        self.distrusted.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Takes that back: the base has everything.
+    pub(crate) fn trust(&self) -> Result<(), BaseError> {
+        if !self.distrusted.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let path = path_of_distrust(&self.path);
+        std::fs::remove_file(&path).and_then(|()| sync_parent(&path)).map_err(BaseError::Io)?;
+        self.distrusted.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
     fn with(path: &Path, database: Database) -> Self {
-        Self { path: path.to_owned(), database: RwLock::new(Some(database)), condemned: AtomicBool::new(false) }
+        let database = RwLock::new(Some(database));
+        let [closed, distrusted, condemned] = [false, path_of_distrust(path).exists(), false].map(AtomicBool::new);
+        Self { path: path.to_owned(), database, closed, distrusted, condemned }
     }
 
     fn with_database<T>(&self, work: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, BaseError> {
         let done = match self.database.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(database) => guarded(|| work(database)),
-            None => Err(BaseError::Io(std::io::Error::other("it was closed when the disk failed"))),
+            None => Err(BaseError::Io(std::io::Error::other("it is closed"))),
         };
         match &done {
             Ok(_) => {}
@@ -149,6 +184,9 @@ impl Base {
 
     /// A database whose disk has failed once says so until it is opened anew; then it is as its last commit left it.
     fn reopen(&self) {
+        if self.closed.load(Ordering::SeqCst) {
+            return;
+        }
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());
         *database = guarded(|| Ok(Database::builder().set_cache_size(CACHE_LEN).open(&self.path)?)).ok();
@@ -166,6 +204,16 @@ impl Base {
             }
         }
     }
+}
+
+/// The file that says that a base is not to be gone by.
+fn path_of_distrust(path: &Path) -> PathBuf {
+    path.with_extension("behind")
+}
+
+fn sync_parent(path: &Path) -> std::io::Result<()> {
+    let directory = path.parent().expect("a base lies in a directory");
+    Ok(rustix::fs::fsync(File::open(directory)?)?)
 }
 
 /// The errors of redb, of which there are many.
@@ -195,7 +243,12 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, BaseError>
         Ok(Ok(value)) => Ok(value),
         Ok(Err(Failure::Damaged(reason))) => Err(BaseError::Damaged(reason)),
         Ok(Err(Failure::Redb(error))) => Err(match error {
+            // Not what redb writes, rather than what the disk does not give.
+            redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                BaseError::Damaged(error.to_string())
+            }
             redb::Error::Io(error) => BaseError::Io(error),
+            redb::Error::DatabaseAlreadyOpen => BaseError::Io(std::io::Error::other("another process uses it")),
             redb::Error::PreviousIo => BaseError::Io(std::io::Error::other("the disk has failed before")),
             other => BaseError::Damaged(other.to_string()),
         }),

@@ -140,12 +140,22 @@ impl Index {
             self.memory_mut().thawed();
             *checkpointed = Some(frozen.checkpoint.at);
         }
-        Ok(())
+        self.base.trust()
     }
 
     /// Up to where in the log the base knows.
     pub(crate) fn checkpointed(&self) -> Option<Position> {
         *self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that the log alone is to be gone by until the next checkpoint.
+    pub(crate) fn distrust_base(&self) -> Result<(), BaseError> {
+        self.base.distrust()
+    }
+
+    /// Lets the base go.
+    pub(crate) fn close(&self) {
+        self.base.close();
     }
 
     /// Where the base lies.

@@ -104,7 +104,10 @@ impl Keeper {
     }
 
     fn end(mut self) {
-        if self.checkpoint().is_ok()
+        let written = self.checkpoint();
+        // Whoever opens the store next finds the index free: the lock goes after it.
+        self.index.close();
+        if written.is_ok()
             && let Err(error) = self.lock.leave()
         {
             tracing::warn!(%error, "cannot note that the content store was closed");

@@ -1,7 +1,8 @@
 //! Tidying packs: what is still needed moves to the end of the log, and the pack is removed.
 //!
 //! Only packs are tidied which lie wholly before the last checkpoint. Otherwise a record which says that content is gone
-//! could be dropped before the index on disk knows of it, and a crash would bring the content back.
+//! could be dropped before the index on disk knows of it, and a crash would bring the content back. Where the disk is too
+//! full for a checkpoint, the index on disk is declared void first: the log alone is always right.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -39,10 +40,15 @@ impl Keeper {
         let before = self.index.ledger(|ledger| ledger.pack_bytes());
         let mut hindered = self.rotate_untidy().err();
         for _ in 0..MAX_ROUNDS {
-            if let Err(trouble) = self.checkpoint() {
-                hindered = Some(trouble);
-            }
-            let Some(limit) = self.index.checkpointed().map(|known| known.pack) else { break };
+            let limit = match self.checkpoint() {
+                Ok(()) => self.index.checkpointed().map(|known| known.pack),
+                Err(trouble) => {
+                    hindered = Some(trouble);
+                    let newest = self.index.ledger(|ledger| ledger.packs().next_back().map(|(pack, _)| pack));
+                    newest.filter(|_| self.index.distrust_base().is_ok())
+                }
+            };
+            let Some(limit) = limit else { break };
             let mut removed = false;
             let mut later = self.stuck.clone();
             while let Some(pack) = self.index.ledger(|ledger| ledger.next_to_reclaim(limit, &later)) {

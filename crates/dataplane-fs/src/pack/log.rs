@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, fallocate, fdatasync, fsync};
@@ -14,7 +14,7 @@ use super::{HEAD_LEN, Head, PackId, PackKey, Packs};
 /// about, and what is allocated cannot turn out not to be there.
 const ALLOCATED_AHEAD: u64 = 8 << 20;
 
-/// The part of it that only records without content may use, so that deleting works when the disk is full: some seven
+/// The part of it that new content may not use, so that deleting and tidying work when the disk is full: some seven
 /// thousand deletions.
 const KEPT_FOR_DELETING: u64 = 1 << 20;
 
@@ -37,8 +37,9 @@ pub(crate) struct Log {
 /// What room is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
+    /// Records that bring content.
     Content,
-    /// Records which say something of content that is there, as deletions do.
+    /// Records which say something of content that is there, as deletions do, or move it so that a pack can go.
     Note,
 }
 
@@ -61,7 +62,8 @@ impl Log {
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let head = Head { id, key, next_claim, before };
         let path = packs.path(id);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         let begun = allocate(&file, 0, HEAD_LEN + KEPT_FOR_DELETING)
             .and_then(|()| file.write_all_at(&head.encode(), 0))
             .and_then(|()| Ok(fsync(&file)?))

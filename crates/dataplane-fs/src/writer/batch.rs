@@ -148,7 +148,7 @@ impl Batch {
             (_, _, Body::File(file)) => (Some(file), None),
         };
         let subject = Subject { size, key, file: file.as_ref().map(LooseFile::reference) };
-        self.store(address, before, claims, subject, packed, log)?;
+        self.store(address, before, claims, subject, packed, Purpose::Content, log)?;
         self.named.extend(file);
         self.next_claim += 1;
         Ok(Some(Kept { claim, key, known: false }))
@@ -162,7 +162,8 @@ impl Batch {
             self.claim(delete.address, before, left, log)?;
             return Ok(deletion);
         }
-        let grave = self.append(Note { address: delete.address, claims: left, subject: None }, None, log)?;
+        let grave =
+            self.append(Note { address: delete.address, claims: left, subject: None }, None, Purpose::Note, log)?;
         self.changes.push(Change::Grave(grave));
         self.doomed.extend(before.file.map(|file| self.files.of(&delete.address, file)));
         self.set(delete.address, Some(before), None);
@@ -175,14 +176,16 @@ impl Batch {
             (Some(before), Moved::Content(packed)) if before.place == from => {
                 let subject = Subject { size: before.size, key: before.key, file: before.file };
                 let claims = before.claims.clone();
-                self.store(address, Some(before), claims, subject, packed, log)
+                // It makes room for more than it takes.
+                self.store(address, Some(before), claims, subject, packed, Purpose::Note, log)
             }
             (Some(before), Moved::Claims) if before.claimed == Some(from) => {
                 let claims = before.claims.clone();
                 self.claim(address, before, claims, log)
             }
             (None, Moved::Grave) => {
-                let grave = self.append(Note { address, claims: Vec::new(), subject: None }, None, log)?;
+                let grave =
+                    self.append(Note { address, claims: Vec::new(), subject: None }, None, Purpose::Note, log)?;
                 self.changes.push(Change::Grave(grave));
                 Ok(())
             }
@@ -198,10 +201,12 @@ impl Batch {
         claims: Vec<Held>,
         subject: Subject,
         packed: Option<Packed>,
+        purpose: Purpose,
         log: &mut Log,
     ) -> Result<(), Trouble> {
         let Subject { size, key, file } = subject;
-        let place = self.append(Note { address, claims: claims.clone(), subject: Some(subject) }, packed, log)?;
+        let place =
+            self.append(Note { address, claims: claims.clone(), subject: Some(subject) }, packed, purpose, log)?;
         let after = Entry { size, key, claims, place, claimed: None, file };
         if let Some(old) = before.as_ref().and_then(|before| before.file).filter(|old| Some(*old) != file) {
             self.doomed.push(self.files.of(&address, old));
@@ -212,7 +217,7 @@ impl Batch {
 
     /// The claims on a content are others.
     fn claim(&mut self, address: Address, before: Entry, claims: Vec<Held>, log: &mut Log) -> Result<(), Trouble> {
-        let claimed = self.append(Note { address, claims: claims.clone(), subject: None }, None, log)?;
+        let claimed = self.append(Note { address, claims: claims.clone(), subject: None }, None, Purpose::Note, log)?;
         let after = Entry { claims, claimed: Some(claimed), ..before.clone() };
         self.set(address, Some(before), Some(after));
         Ok(())
@@ -231,11 +236,10 @@ impl Batch {
     }
 
     /// Makes a record the next one, where there is room for it.
-    fn append(&mut self, note: Note, packed: Option<Packed>, log: &mut Log) -> Result<Spot, Trouble> {
+    fn append(&mut self, note: Note, packed: Option<Packed>, purpose: Purpose, log: &mut Log) -> Result<Spot, Trouble> {
         let (body, len, check) = packed.map_or((Vec::new(), 0, 0), |packed| (packed.parts, packed.len, packed.check));
         let note = note.encode();
         let record_len = record_len(&note, len as usize);
-        let purpose = if len > 0 { Purpose::Content } else { Purpose::Note };
         log.reserve(self.end + record_len, purpose).map_err(|error| trouble("store more content", &error))?;
         // Packs end long before four GiB; where they cannot be followed by others, this is where they end after all.
         let (Ok(offset), Ok(len_of_all)) = (u32::try_from(self.end), u32::try_from(record_len)) else {

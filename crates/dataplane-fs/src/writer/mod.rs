@@ -8,6 +8,7 @@ mod batch;
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mainstay_dataplane::{Address, Claim, Delete, Deletion, KeyId, Owner, Trouble};
@@ -32,6 +33,9 @@ const MAX_BATCH_LEN: u64 = 8 << 20;
 
 /// How many times as far as a checkpoint is due after may the index lag behind, before the writer waits for it.
 const MAX_LAG: usize = 4;
+
+/// How long the next pack is not tried again when it could not be begun.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// What the writer is asked for.
 pub(crate) enum Command {
@@ -104,6 +108,8 @@ pub(crate) struct Writer {
     pub next_claim: u64,
     pub pack_len: u64,
     pub checkpoint_after: usize,
+    /// When the next pack could not be begun.
+    pub rotation_failed: Option<Instant>,
 }
 
 impl Writer {
@@ -122,6 +128,7 @@ impl Writer {
     /// Carries out a command and those that wait behind it; answers one that has to wait for its own turn.
     fn turn(&mut self, first: Command, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
         let ready = self.make_ready();
+        let caught_up = self.catch_up();
         let mut batch = Batch::new(&self.log, self.files.clone(), self.next_claim);
         let mut next = Some(first);
         while let Some(command) = next.take() {
@@ -134,9 +141,10 @@ impl Writer {
                     next = Some(command);
                     break;
                 }
-                command => match &ready {
-                    Ok(()) => batch.take(command, &mut self.log, &self.index),
-                    Err(trouble) => refuse(command, trouble),
+                command => match (&ready, &caught_up) {
+                    (Err(trouble), _) => refuse(command, trouble),
+                    (Ok(()), Err(trouble)) if matches!(command, Command::Keep(..)) => refuse(command, trouble),
+                    (Ok(()), _) => batch.take(command, &mut self.log, &self.index),
                 },
             }
             if batch.commands() >= MAX_BATCH || batch.len() >= MAX_BATCH_LEN {
@@ -169,22 +177,30 @@ impl Writer {
         }
     }
 
-    /// Sees to it that there is a pack to write to, and that the index does not lag too far behind.
+    /// Sees to it that there is a pack to write to.
     fn make_ready(&mut self) -> Result<(), Trouble> {
         if self.log.is_spoilt() {
             // Nothing may follow on what a failed write has left.
             self.rotate()?;
-        } else if self.log.end() >= self.pack_len {
+        } else if self.log.end() >= self.pack_len
+            && self.rotation_failed.is_none_or(|failed| failed.elapsed() >= PAUSE_AFTER_FAILURE)
+        {
             // A pack may become longer than it should where there is no room for the next one.
             if let Err(trouble) = self.rotate() {
                 tracing::warn!(%trouble, "the content store goes on in a full pack");
+                self.rotation_failed = Some(Instant::now());
             }
         }
-        if self.index.behind() >= self.checkpoint_after * MAX_LAG {
-            // Not the keeper's affair now, which may be waiting for this thread.
-            self.index.checkpoint()?;
-        }
         Ok(())
+    }
+
+    /// Sees to it that the index does not lag too far behind; what it takes for content to be kept, not to be given up.
+    fn catch_up(&self) -> Result<(), Trouble> {
+        if self.index.behind() < self.checkpoint_after * MAX_LAG {
+            return Ok(());
+        }
+        // Not the keeper's affair now, which may be waiting for this thread.
+        Ok(self.index.checkpoint()?)
     }
 
     fn rotate(&mut self) -> Result<PackId, Trouble> {

@@ -31,6 +31,7 @@ fn busy() -> FsConfig {
 }
 
 async fn open(directory: &Path, config: FsConfig) -> FsPlane {
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
     FsPlane::open(directory, config).await.unwrap()
 }
 
