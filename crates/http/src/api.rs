@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use mainstay_control::Control;
 use mainstay_domain::event::Actor;
+use mainstay_objects::Scrubber;
 use mainstay_secrets::Secrets;
 use tokio::sync::Semaphore;
 
@@ -33,6 +34,8 @@ pub struct Api {
     pub(crate) control: Control,
     /// Secret custody, where the Vault API is served.
     pub(crate) secrets: Option<Secrets>,
+    /// What reads stored objects over, where objects are kept.
+    pub(crate) scrubber: Option<Scrubber>,
     pub(crate) version: &'static str,
     pub(crate) started: Instant,
     pub(crate) http_metrics: Arc<HttpMetrics>,
@@ -52,6 +55,7 @@ impl Api {
         Self {
             control,
             secrets: None,
+            scrubber: None,
             version,
             started: Instant::now(),
             http_metrics: Arc::new(HttpMetrics::default()),
@@ -65,6 +69,11 @@ impl Api {
     /// The same API with secret custody's beside it.
     pub fn with_secrets(self, secrets: Secrets) -> Self {
         Self { secrets: Some(secrets), ..self }
+    }
+
+    /// The same API with the scrubs of an object store.
+    pub fn with_scrubber(self, scrubber: Scrubber) -> Self {
+        Self { scrubber: Some(scrubber), ..self }
     }
 
     /// The same API within other limits.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mainstay::local::{Doctor, Down, Journal, Server, Up};
+use mainstay::local::{DataPlane, Doctor, Down, Journal, Server, Up};
 use mainstay_cli::{Global, Verb};
 use mainstay_custody::{ZEROIZE_ON_FREE, ZeroizeOnFree};
 
@@ -29,6 +29,11 @@ enum Command {
     Down(Down),
     /// Run the control plane in production: fails fast on missing configuration
     Server(Server),
+    /// Run the data plane as a process of its own, behind a Unix socket
+    ///
+    /// A control plane with DataPlane:Mode = remote leaves all bytes to it. Both have the same configuration.
+    #[command(name = "dataplane")]
+    DataPlane(DataPlane),
     /// Show what this machine has and lacks, each with its remedy
     Doctor(Doctor),
     /// Look after the journal
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
         Command::Up(up) => up.run(&global),
         Command::Down(down) => down.run(&global),
         Command::Server(server) => server.run(&global),
+        Command::DataPlane(dataplane) => dataplane.run(&global),
         Command::Doctor(doctor) => doctor.run(&global),
         Command::Journal(journal) => journal.run(&global),
         Command::Remote(verb) => mainstay_cli::run(&global, verb),

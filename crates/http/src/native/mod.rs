@@ -8,6 +8,7 @@ mod instances;
 mod offerings;
 mod operations;
 mod page;
+mod scrub;
 mod status;
 mod subject;
 mod tokens;
@@ -33,6 +34,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .merge(events::routes())
         .merge(tokens::routes())
         .merge(custody::routes())
+        .merge(scrub::routes())
         .merge(status::routes())
 }
 

@@ -31,7 +31,12 @@ const ROUTES: [(&str, &str, Role, &str); 19] = [
 ];
 
 /// Routes that take an admin of every tenant.
-const ROUTES_OF_ALL: [(&str, &str); 2] = [("GET", "/api/v1/custody/snapshot"), ("POST", "/api/v1/custody/restore")];
+const ROUTES_OF_ALL: [(&str, &str); 4] = [
+    ("GET", "/api/v1/custody/snapshot"),
+    ("POST", "/api/v1/custody/restore"),
+    ("GET", "/api/v1/scrub"),
+    ("POST", "/api/v1/scrub"),
+];
 
 #[test]
 fn the_table_has_every_route_of_the_contract() {
@@ -65,7 +70,7 @@ async fn what_belongs_to_every_tenant_takes_a_token_for_every_one() {
             let answer = server.call(method, path).token(&token).send().await;
             assert_eq!((answer.status.as_u16(), answer.problem().1.as_str()), (403, code), "{role} {method} {path}");
         }
-        // This server keeps no secrets, which it tells only now.
+        // This server keeps neither secrets nor objects, which it tells only now.
         assert_eq!(server.call(method, path).send().await.status, 404, "{method} {path}");
     }
 }

@@ -7,6 +7,15 @@ use mainstay_storage::Service;
 pub enum Key {
     StorageDriver,
     ObjectStoreDriver,
+    ObjectStoreEndpoint,
+    ObjectStoreRegion,
+    ObjectStoreBucket,
+    ObjectStorePrefix,
+    ObjectStoreAccessKeyId,
+    ObjectStoreSecretAccessKey,
+    ObjectStoreGraceSeconds,
+    DataPlaneMode,
+    DataPlaneSocket,
     DefaultConnection,
     JournalConnection,
     CustodyConnection,
@@ -14,10 +23,13 @@ pub enum Key {
     ArtifactsConnection,
     RuntimeEnvironment,
     ListenApi,
+    ListenS3,
     ListenPostgresql,
     ListenDedicatedPorts,
     ListenTlsCertificate,
     ListenTlsKey,
+    S3Region,
+    S3Domain,
     EnginesUser,
     EnginesPostgresqlBinDir,
     CustodySeal,
@@ -44,9 +56,18 @@ const LETTERS_PER_EDIT: usize = 12;
 
 impl Key {
     /// Every key, in the order of the documentation.
-    pub const ALL: [Key; 21] = [
+    pub const ALL: [Key; 33] = [
         Key::StorageDriver,
         Key::ObjectStoreDriver,
+        Key::ObjectStoreEndpoint,
+        Key::ObjectStoreRegion,
+        Key::ObjectStoreBucket,
+        Key::ObjectStorePrefix,
+        Key::ObjectStoreAccessKeyId,
+        Key::ObjectStoreSecretAccessKey,
+        Key::ObjectStoreGraceSeconds,
+        Key::DataPlaneMode,
+        Key::DataPlaneSocket,
         Key::DefaultConnection,
         Key::JournalConnection,
         Key::CustodyConnection,
@@ -54,10 +75,13 @@ impl Key {
         Key::ArtifactsConnection,
         Key::RuntimeEnvironment,
         Key::ListenApi,
+        Key::ListenS3,
         Key::ListenPostgresql,
         Key::ListenDedicatedPorts,
         Key::ListenTlsCertificate,
         Key::ListenTlsKey,
+        Key::S3Region,
+        Key::S3Domain,
         Key::EnginesUser,
         Key::EnginesPostgresqlBinDir,
         Key::CustodySeal,
@@ -82,6 +106,15 @@ impl Key {
         match self {
             Key::StorageDriver => "Storage:Driver",
             Key::ObjectStoreDriver => "Storage:ObjectStore:Driver",
+            Key::ObjectStoreEndpoint => "Storage:ObjectStore:Endpoint",
+            Key::ObjectStoreRegion => "Storage:ObjectStore:Region",
+            Key::ObjectStoreBucket => "Storage:ObjectStore:Bucket",
+            Key::ObjectStorePrefix => "Storage:ObjectStore:Prefix",
+            Key::ObjectStoreAccessKeyId => "Storage:ObjectStore:AccessKeyId",
+            Key::ObjectStoreSecretAccessKey => "Storage:ObjectStore:SecretAccessKey",
+            Key::ObjectStoreGraceSeconds => "Storage:ObjectStore:GraceSeconds",
+            Key::DataPlaneMode => "DataPlane:Mode",
+            Key::DataPlaneSocket => "DataPlane:Socket",
             Key::DefaultConnection => "ConnectionStrings:Default",
             Key::JournalConnection => "ConnectionStrings:Journal",
             Key::CustodyConnection => "ConnectionStrings:Custody",
@@ -89,10 +122,13 @@ impl Key {
             Key::ArtifactsConnection => "ConnectionStrings:Artifacts",
             Key::RuntimeEnvironment => "Runtime:Environment",
             Key::ListenApi => "Listen:Api",
+            Key::ListenS3 => "Listen:S3",
             Key::ListenPostgresql => "Listen:PostgreSQL",
             Key::ListenDedicatedPorts => "Listen:DedicatedPorts",
             Key::ListenTlsCertificate => "Listen:TlsCertificate",
             Key::ListenTlsKey => "Listen:TlsKey",
+            Key::S3Region => "S3:Region",
+            Key::S3Domain => "S3:Domain",
             Key::EnginesUser => "Engines:User",
             Key::EnginesPostgresqlBinDir => "Engines:PostgreSQL:BinDir",
             Key::CustodySeal => "Custody:Seal",
@@ -114,13 +150,27 @@ impl Key {
         match self {
             Key::StorageDriver => "postgres, or in development filesystem or inmemory",
             Key::ObjectStoreDriver => "seed-fs or rustfs",
+            Key::ObjectStoreEndpoint => {
+                "the http or https URL of an S3-compatible store, such as http://127.0.0.1:3900"
+            }
+            Key::ObjectStoreBucket => "the name of a bucket that is Mainstay's alone",
+            Key::ObjectStorePrefix => "letters, digits, '-', '_', '.' and '/', not beginning or ending with '/'",
+            Key::ObjectStoreAccessKeyId => "the id of an access key of that store",
+            Key::ObjectStoreSecretAccessKey => "the secret of that access key",
+            Key::ObjectStoreGraceSeconds => "a whole number of seconds from 60 to 31536000",
+            Key::DataPlaneMode => "inproc or remote",
+            Key::DataPlaneSocket => "the absolute path of a Unix socket, at most 100 bytes long",
+            Key::ObjectStoreRegion | Key::S3Region => "the name of a region, such as us-east-1",
+            Key::S3Domain => "a domain name, such as s3.example.org",
             Key::DefaultConnection
             | Key::JournalConnection
             | Key::CustodyConnection
             | Key::ObjectsConnection
             | Key::ArtifactsConnection => "a PostgreSQL URI, postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
             Key::RuntimeEnvironment => "production or development",
-            Key::ListenApi | Key::ListenPostgresql => "an IP address and a port, such as 127.0.0.1:7400",
+            Key::ListenApi | Key::ListenS3 | Key::ListenPostgresql => {
+                "an IP address and a port, such as 127.0.0.1:7400"
+            }
             Key::ListenDedicatedPorts => "a port from 1024 to 65000",
             Key::ListenTlsCertificate => "the absolute path of a PEM file with the certificate and its chain",
             Key::ListenTlsKey => "the absolute path of a PEM file with the private key",

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mainstay_storage::{Driver, Location, Service};
 use secrecy::SecretString;
@@ -30,8 +31,10 @@ pub struct Config {
     /// An absolute path. Whether it can be written to is seen when it is used.
     pub data_dir: PathBuf,
     pub storage: Storage,
-    /// Checked, and used from the release on that provides object storage.
-    pub object_store: Option<ObjectStoreDriver>,
+    /// Where the bytes of objects are kept; none where nobody says, and object storage is not offered.
+    pub object_store: Option<ObjectStore>,
+    pub data_plane: DataPlaneMode,
+    pub s3: S3,
     pub listen: Listen,
     pub engines: Engines,
     pub custody: Custody,
@@ -59,22 +62,60 @@ enum StorageLocation {
     Postgres { default: Option<SecretString>, own: Vec<(Service, SecretString)> },
 }
 
-/// `Storage:ObjectStore:Driver`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ObjectStoreDriver {
-    SeedFs,
-    Rustfs,
+/// Where the bytes of objects are kept.
+#[derive(Debug, Clone)]
+pub struct ObjectStore {
+    pub backend: ObjectBackend,
+    /// How long content that nothing refers to is kept.
+    pub grace: Duration,
+}
+
+/// `Storage:ObjectStore:Driver`, with what it needs.
+#[derive(Debug, Clone)]
+pub enum ObjectBackend {
+    /// A directory of this machine. An absolute path.
+    SeedFs(PathBuf),
+    Rustfs(Rustfs),
+}
+
+/// A store that speaks S3.
+#[derive(Debug, Clone)]
+pub struct Rustfs {
+    /// Without a final slash.
+    pub endpoint: String,
+    pub region: String,
+    pub bucket: String,
+    pub prefix: String,
+    pub access_key_id: String,
+    pub secret_access_key: SecretString,
+}
+
+/// `DataPlane:Mode`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataPlaneMode {
+    InProcess,
+    /// A daemon, behind its Unix socket.
+    Remote(PathBuf),
+}
+
+/// How the S3 API names itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3 {
+    pub region: String,
+    /// Buckets are `BUCKET.DOMAIN` too.
+    pub domain: String,
 }
 
 /// Where clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     pub api: SocketAddr,
+    pub s3: SocketAddr,
     /// The shared PostgreSQL cluster.
     pub postgresql: SocketAddr,
     /// The first port of dedicated clusters; they take it and those above.
     pub dedicated_ports: u16,
-    /// What the API is served in TLS with; none where it is plain.
+    /// What the API and the S3 API are served in TLS with; none where it is plain.
     pub tls: Option<TlsFiles>,
 }
 
@@ -213,6 +254,12 @@ impl Listen {
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.api)
+    }
+
+    /// Where clients find the S3 API.
+    pub fn s3_url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.s3)
     }
 }
 

@@ -6,7 +6,9 @@ use mainstay_storage::{Driver, Location, Service};
 use proptest::prelude::{Strategy, any, prop_assert, proptest};
 use secrecy::ExposeSecret;
 
-use super::{Config, ConfigErrors, Key, LogFormat, ObjectStoreDriver, Overrides, RuntimeEnvironment, Seal, Sources};
+use super::{
+    Config, ConfigErrors, DataPlaneMode, Key, LogFormat, ObjectBackend, Overrides, RuntimeEnvironment, Seal, Sources,
+};
 
 const URI: &str = "postgresql://mainstay:hunter2@db.example:5432/mainstay";
 
@@ -64,7 +66,13 @@ fn up_needs_nothing() {
     assert_eq!(config.engines.postgresql_bin_dir, None);
     assert_eq!((config.log.format, config.log.filter.as_str()), (LogFormat::Auto, "info"));
     assert_eq!(config.telemetry.otlp_endpoint, None);
-    assert_eq!(config.object_store, None);
+    assert!(matches!(
+        config.object_store.unwrap().backend,
+        ObjectBackend::SeedFs(directory) if directory == Path::new("/var/lib/mainstay/objects")
+    ));
+    assert_eq!(config.data_plane, DataPlaneMode::InProcess);
+    assert_eq!(config.listen.s3, "127.0.0.1:7401".parse().unwrap());
+    assert_eq!((config.s3.region.as_str(), config.s3.domain.as_str()), ("us-east-1", "localhost"));
 }
 
 #[test]
@@ -93,7 +101,7 @@ fn a_file_may_write_its_keys_in_any_toml_way() {
     ] {
         let config = Given { file: Some(file), ..up(&[]) }.config().unwrap();
         assert_eq!(config.storage.driver(), Driver::InMemory, "{file}");
-        assert_eq!(config.object_store, Some(ObjectStoreDriver::SeedFs), "{file}");
+        assert!(matches!(config.object_store.unwrap().backend, ObjectBackend::SeedFs(_)), "{file}");
     }
 }
 
@@ -136,6 +144,44 @@ fn production_with_nothing_set_names_what_it_needs() {
     ] {
         assert!(message.contains(expected), "{expected} is not in:\n{message}");
     }
+}
+
+#[test]
+fn production_offers_objects_only_where_somebody_says_where_their_bytes_are_kept() {
+    let production = [KEY_FILE, ("ConnectionStrings__Default", URI)];
+    assert!(server(&production).config().unwrap().object_store.is_none());
+    let named = [&production[..], &[("Storage__ObjectStore__Driver", "seed-fs")]].concat();
+    assert!(server(&named).config().unwrap().object_store.is_some());
+}
+
+#[test]
+fn rustfs_is_reached_as_the_configuration_says() {
+    let environment = [
+        ("Storage__ObjectStore__Driver", "rustfs"),
+        ("Storage__ObjectStore__Endpoint", "http://127.0.0.1:3900/"),
+        ("Storage__ObjectStore__Bucket", "mainstay"),
+        ("Storage__ObjectStore__AccessKeyId", "GK31c2f218a2e44f485b94239e"),
+        ("Storage__ObjectStore__SecretAccessKey", "hunter2"),
+        ("Storage__ObjectStore__GraceSeconds", "60"),
+        ("DataPlane__Mode", "remote"),
+    ];
+    let config = up(&environment).config().unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let socket = Path::new("/var/lib/mainstay/dataplane/plane.sock");
+    assert_eq!(config.data_plane, DataPlaneMode::Remote(socket.to_owned()));
+    let store = config.object_store.unwrap();
+    assert_eq!(store.grace.as_secs(), 60);
+    let ObjectBackend::Rustfs(rustfs) = store.backend else { panic!("{:?}", store.backend) };
+    assert_eq!(rustfs.endpoint, "http://127.0.0.1:3900");
+    assert_eq!((rustfs.region.as_str(), rustfs.prefix.as_str()), ("us-east-1", "mainstay"));
+    assert_eq!(rustfs.secret_access_key.expose_secret(), "hunter2");
+
+    let message = up(&environment[..1]).message();
+    for key in ["Endpoint", "Bucket", "AccessKeyId", "SecretAccessKey"] {
+        assert!(message.contains(&format!("Storage:ObjectStore:{key} is not set, while")), "{message}");
+    }
+    let message = up(&environment[1..2]).message();
+    assert!(message.contains("Storage:ObjectStore:Endpoint is set, while"), "{message}");
 }
 
 /// Environment of `mainstay server`, and what the message has to say.
@@ -197,6 +243,12 @@ const REFUSED: &[Refused] = &[
     (&[("Log__Format", "xml")], &["Log:Format is \"xml\""]),
     (&[("Log__Filter", "info,=nonsense=")], &["Log:Filter is a value that is not repeated here, which is no filter"]),
     (&[("Telemetry__OtlpEndpoint", "collector:4318")], &["Telemetry:OtlpEndpoint is not the http or https"]),
+    (&[("Storage__ObjectStore__Driver", "seedfs")], &["did you mean seed-fs?"]),
+    (&[("Storage__ObjectStore__GraceSeconds", "1")], &["GraceSeconds is \"1\", which is no such number"]),
+    (&[("DataPlane__Mode", "remot")], &["did you mean remote?"]),
+    (&[("DataPlane__Socket", "plane.sock")], &["which is no absolute path"]),
+    (&[("Listen__S3", "127.0.0.1:7400")], &["Listen:S3 and Listen:Api are both on port 7400"]),
+    (&[("S3__Domain", "-x")], &["which is no domain name"]),
     (&[("Telemetry__OtlpEndpoint", "http://u:hunter2@c")], &["Telemetry:OtlpEndpoint holds credentials"]),
 ];
 

@@ -1,5 +1,7 @@
 //! From raw values to a [`Config`], noting every mistake on the way.
 
+mod object_store;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +12,12 @@ use super::key::Key;
 use super::mistake::{Mistake, Origin, echo};
 use super::source::{Setting, Settings};
 use super::{
-    Config, ConfigErrors, Custody, DATA_DIR_VARIABLE, Engines, Listen, Log, LogFormat, ObjectStoreDriver,
-    RuntimeEnvironment, Seal, Sources, Storage, StorageLocation, Telemetry, TlsFiles,
+    Config, ConfigErrors, Custody, DATA_DIR_VARIABLE, Engines, Listen, Log, LogFormat, RuntimeEnvironment, Seal,
+    Sources, Storage, StorageLocation, Telemetry, TlsFiles,
 };
 
 const DEFAULT_API: &str = "127.0.0.1:7400";
+const DEFAULT_S3: &str = "127.0.0.1:7401";
 const DEFAULT_POSTGRESQL: &str = "127.0.0.1:7432";
 const DEFAULT_DEDICATED_PORTS: u16 = 7500;
 const DEFAULT_FILTER: &str = "info";
@@ -33,7 +36,9 @@ pub(super) fn validate(
     let data_dir = data_dir(sources, &mut reader);
     let environment = environment(&mut reader);
     let storage = storage(&mut reader, environment, &data_dir);
-    let object_store = reader.read(Key::ObjectStoreDriver, object_store_driver);
+    let object_store = object_store::object_store(&mut reader, environment, &data_dir);
+    let data_plane = object_store::data_plane(&mut reader, &data_dir);
+    let s3 = object_store::s3(&mut reader);
     let listen = listen(&mut reader);
     let engines = engines(&mut reader);
     let custody = custody(&mut reader, environment, &data_dir);
@@ -42,7 +47,19 @@ pub(super) fn validate(
 
     ConfigErrors::check(reader.mistakes)?;
     let storage = storage.expect("storage that could not be decided was noted as a mistake");
-    Ok(Config { environment, data_dir, storage, object_store, listen, engines, custody, log, telemetry })
+    Ok(Config {
+        environment,
+        data_dir,
+        storage,
+        object_store,
+        data_plane,
+        s3,
+        listen,
+        engines,
+        custody,
+        log,
+        telemetry,
+    })
 }
 
 // === The data directory ===
@@ -157,29 +174,27 @@ fn connection_string(text: &str) -> Result<SecretString, String> {
     }
 }
 
-fn object_store_driver(text: &str) -> Result<ObjectStoreDriver, String> {
-    one_of(text, [ObjectStoreDriver::SeedFs, ObjectStoreDriver::Rustfs], |driver| match driver {
-        ObjectStoreDriver::SeedFs => "seed-fs",
-        ObjectStoreDriver::Rustfs => "rustfs",
-    })
-}
-
 // === The rest, section by section ===
 
 fn listen(reader: &mut Reader<'_>) -> Listen {
     let api = reader.read_or(Key::ListenApi, address, DEFAULT_API);
     let postgresql = reader.read_or(Key::ListenPostgresql, address, DEFAULT_POSTGRESQL);
-    if api.port() == postgresql.port() {
-        let origin = reader.origin(Key::ListenPostgresql).or(reader.origin(Key::ListenApi));
-        let problem = format!("and {} are both on port {}", Key::ListenApi.name(), api.port());
-        reader.mistakes.push(Mistake::about(Key::ListenPostgresql, origin, problem, "give each a port of its own"));
+    let s3 = reader.read_or(Key::ListenS3, address, DEFAULT_S3);
+    let ports = [(Key::ListenApi, api), (Key::ListenS3, s3), (Key::ListenPostgresql, postgresql)];
+    for (place, (key, address)) in ports.iter().enumerate() {
+        let Some((other, _)) = ports[..place].iter().find(|(_, before)| before.port() == address.port()) else {
+            continue;
+        };
+        let origin = reader.origin(*key).or(reader.origin(*other));
+        let problem = format!("and {} are both on port {}", other.name(), address.port());
+        reader.mistakes.push(Mistake::about(*key, origin, problem, "give each a port of its own"));
     }
     let dedicated_ports = reader.read(Key::ListenDedicatedPorts, |text| match text.parse() {
         Ok(port) if DEDICATED_PORTS.contains(&port) => Ok(port),
         _ => Err(format!("is {}, which is no such port", echo(text))),
     });
     let dedicated_ports = dedicated_ports.unwrap_or(DEFAULT_DEDICATED_PORTS);
-    Listen { api, postgresql, dedicated_ports, tls: tls(reader) }
+    Listen { api, s3, postgresql, dedicated_ports, tls: tls(reader) }
 }
 
 fn tls(reader: &mut Reader<'_>) -> Option<TlsFiles> {
@@ -289,15 +304,20 @@ fn log(reader: &mut Reader<'_>) -> Log {
 }
 
 fn collector_url(text: &str) -> Result<String, String> {
+    base_url(text, "a collector")
+}
+
+/// The http or https URL of a server, without a final slash.
+fn base_url(text: &str, of: &str) -> Result<String, String> {
     let uri: ureq::http::Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     if authority.contains('@') {
-        return Err("holds credentials, which would be logged; let the collector trust this machine instead".to_owned());
+        return Err("holds credentials, which would be logged".to_owned());
     }
     let host = uri.host().unwrap_or_default();
     let is_server = !host.is_empty() && (authority == host || uri.port_u16().is_some());
     if !matches!(uri.scheme_str(), Some("http" | "https")) || !is_server || uri.query().is_some() {
-        return Err("is not the http or https base URL of a collector".to_owned());
+        return Err(format!("is not the http or https base URL of {of}"));
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

@@ -54,6 +54,7 @@ impl Ports {
         let dedicated = SocketAddr::new(listen.postgresql.ip(), listen.dedicated_ports);
         let addresses = [
             (Key::ListenApi, listen.api),
+            (Key::ListenS3, listen.s3),
             (Key::ListenPostgresql, listen.postgresql),
             (Key::ListenDedicatedPorts, dedicated),
         ];

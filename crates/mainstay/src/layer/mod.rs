@@ -1,13 +1,18 @@
 //! The layer, put together from its configuration: build, run, drain.
 
 mod admin_token;
+mod content_keys;
 mod data_dir;
+mod data_plane;
 mod databases;
+mod feed;
 mod master_key;
+mod object_store;
 mod tls;
 mod tokens;
 mod witness;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,9 +20,12 @@ use mainstay_control::{Control, Reconciler};
 use mainstay_custody::Custody;
 use mainstay_engine::supervise::{EngineUser, UserError};
 use mainstay_engine::{Engine, EngineError};
+use mainstay_engine_objects::{ObjectStoreConfig, ObjectStoreEngine};
 use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
 use mainstay_http::Api;
 use mainstay_journal::Journal;
+use mainstay_objects::Objects;
+use mainstay_s3::S3Config;
 use mainstay_secrets::{AuditFile, KeyFile, Secrets};
 use mainstay_secrets_engine::{Kind, Refusal};
 use mainstay_storage::{Claim, Service, Store};
@@ -25,15 +33,17 @@ use mainstay_types::ClusterName;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::{Config, Seal};
+use crate::config::{Config, Key, Seal};
 
 use self::databases::LayerDatabases;
 use self::master_key::LayerKeyFile;
+use self::object_store::{ObjectStore, ObjectStoreError};
 use self::tokens::JournalTokens;
 use self::witness::JournalWitness;
 
 pub use admin_token::TokenFileError;
 pub use data_dir::{DataDir, DataDirError, Holder};
+pub use data_plane::{Plane, PlaneError};
 
 /// How many ports dedicated clusters may be given: far more than one machine can run.
 const DEDICATED_PORTS: u16 = 500;
@@ -48,6 +58,8 @@ pub struct Layer {
     control: Control,
     custody: Custody,
     secrets: Secrets,
+    /// None where the configuration names no place for the bytes.
+    object_store: Option<ObjectStore>,
     engines: Vec<Arc<dyn Engine>>,
 }
 
@@ -74,6 +86,8 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
+    #[error(transparent)]
+    ObjectStore(#[from] ObjectStoreError),
     #[error("engines cannot be run")]
     EngineUser(#[from] UserError),
 }
@@ -82,10 +96,12 @@ pub enum BuildError {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(
-        "cannot listen on {address}; end what uses the port, or choose another with Listen:Api (Listen__Api={address})"
+        "cannot listen on {address}; end what uses the port, or choose another with {} ({}={address})",
+        key.name(), key.environment()
     )]
     Listen {
-        address: std::net::SocketAddr,
+        address: SocketAddr,
+        key: Key,
         #[source]
         source: std::io::Error,
     },
@@ -109,26 +125,37 @@ impl Layer {
     /// Builds the layer: takes the data directory, opens and claims the stores, prepares the engines.
     pub async fn build(config: Config) -> Result<Self, BuildError> {
         let data_dir = DataDir::take(&config)?;
-        let engines = engines(&config)?;
+        let mut engines = engines(&config)?;
         let location = config.storage.location(Service::Journal);
         let store = Store::open(&location, Service::Journal, mainstay_journal::SCHEMA).await;
         let store = store.map_err(BuildError::JournalStore)?;
-        let claim = store.claim(&claimant()).await.map_err(BuildError::Claim)?;
+        let claimant = claimant();
+        let claim = store.claim(&claimant).await.map_err(BuildError::Claim)?;
         let journal = Journal::open(store).await.map_err(BuildError::Journal)?;
         let (custody, key_file) = open_custody(&config).await?;
+        let object_store = match &config.object_store {
+            Some(own) => Some(ObjectStore::open(&config, own, &custody, &claimant).await?),
+            None => None,
+        };
+        if let Some(object_store) = &object_store {
+            engines.push(Arc::new(object_store_engine(&config, object_store.objects.clone())));
+        }
         let first = config.listen.dedicated_ports;
         let control_config = mainstay_control::Config {
             dedicated_ports: first..=first.saturating_add(DEDICATED_PORTS - 1),
             data_dir: config.storage.directory().map(|_| config.data_dir.clone()),
         };
         let control = Control::new(journal, custody.clone(), engines.clone(), control_config);
+        if let Some(object_store) = &object_store {
+            object_store.feed.connect(control.clone());
+        }
         let audit = open_audit(&config.custody.audit_file)?;
         let tokens = Arc::new(JournalTokens::new(control.clone()));
         let witness = Arc::new(JournalWitness::new(control.clone()));
         let secrets = Secrets::new(custody.clone(), kinds(&control), tokens, witness, key_file, audit)
             .await
             .map_err(BuildError::Secrets)?;
-        Ok(Self { config, data_dir, _claim: claim, control, custody, secrets, engines })
+        Ok(Self { config, data_dir, _claim: claim, control, custody, secrets, object_store, engines })
     }
 
     /// Serves until `stop` turns true, then drains. `ready` is called once requests are answered.
@@ -138,20 +165,36 @@ impl Layer {
         stop: watch::Receiver<bool>,
         ready: impl FnOnce(),
     ) -> Result<(), RunError> {
-        let address = self.config.listen.api;
         // Before anything is begun: files that are no certificates are the configuration's mistake.
         let tls = self.config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
-        let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+        let listener = listen(Key::ListenApi, self.config.listen.api).await?;
+        let objects = match &self.object_store {
+            Some(object_store) => Some((object_store, listen(Key::ListenS3, self.config.listen.s3).await?)),
+            None => None,
+        };
         admin_token::ensure(&self.control, &self.config.data_dir).await?;
         let reconciler = tokio::spawn(Reconciler::new(self.control.clone()).run(stop.clone()));
-        let api = Api::new(self.control.clone(), env!("CARGO_PKG_VERSION")).with_secrets(self.secrets.clone());
+        let mut api = Api::new(self.control.clone(), env!("CARGO_PKG_VERSION")).with_secrets(self.secrets.clone());
+        if let Some(object_store) = &self.object_store {
+            api = api.with_scrubber(object_store.scrubber.clone());
+        }
         let router = mainstay_http::router(api);
         if let Err(error) = self.data_dir.tell_that_it_serves() {
             tracing::warn!(%error, "whoever started this in the background is not told that it serves");
         }
+        let address = self.config.listen.api;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "the control plane serves");
         ready();
-        mainstay_http::serve(listener, tls, router, stop).await;
+        let objects = async {
+            let Some((object_store, listener)) = objects else { return };
+            let s3 = s3_config(&self.config);
+            let served = mainstay_s3::serve(listener, tls.clone(), s3, object_store.objects.clone(), stop.clone());
+            tokio::select! {
+                () = served => {}
+                () = object_store.keep_on() => {}
+            }
+        };
+        tokio::join!(mainstay_http::serve(listener, tls.clone(), router, stop.clone()), objects);
         if let Err(error) = reconciler.await {
             tracing::error!(%error, "the reconcile loop ended badly");
         }
@@ -165,12 +208,15 @@ impl Layer {
 
     /// Closes the stores, which keeps the next start short.
     pub async fn close(self) {
+        if let Some(object_store) = &self.object_store {
+            object_store.close().await;
+        }
         self.control.journal().close().await;
         self.custody.close().await;
     }
 }
 
-/// Every engine that this version has.
+/// Every engine that this version has whose clusters are processes.
 pub fn engines(config: &Config) -> Result<Vec<Arc<dyn Engine>>, UserError> {
     let user = EngineUser::resolve(config.engines.user.as_deref())?;
     let postgresql = PostgresqlConfig {
@@ -180,6 +226,25 @@ pub fn engines(config: &Config) -> Result<Vec<Arc<dyn Engine>>, UserError> {
         ..PostgresqlConfig::new(config.data_dir.join("clusters"), user)
     };
     Ok(vec![Arc::new(PostgresqlEngine::new(postgresql))])
+}
+
+/// The object store as an engine among the others.
+fn object_store_engine(config: &Config, objects: Objects) -> ObjectStoreEngine {
+    let own = ObjectStoreConfig {
+        address: config.listen.s3.ip(),
+        port: config.listen.s3.port(),
+        tls: config.listen.tls.is_some(),
+        region: config.s3.region.clone(),
+    };
+    ObjectStoreEngine::new(objects, own)
+}
+
+fn s3_config(config: &Config) -> S3Config {
+    S3Config { region: config.s3.region.clone(), domains: vec![config.s3.domain.clone()], ..S3Config::default() }
+}
+
+async fn listen(key: Key, address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, key, source })
 }
 
 /// Stops every process of these engines in order, also of clusters that no journal knows any more; the data stays.

@@ -1,5 +1,6 @@
 //! Commands that act on this machine rather than ask a running layer. One file each.
 
+mod dataplane;
 mod doctor;
 mod down;
 mod journal;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, LoadError, Overrides};
 
+pub use dataplane::DataPlane;
 pub use doctor::Doctor;
 pub use down::Down;
 pub use journal::Journal;

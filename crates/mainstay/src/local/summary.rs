@@ -16,8 +16,12 @@ pub(super) fn summary(config: &Config, global: &Global) -> String {
         Seal::KeyFile { .. } => "",
         Seal::Shamir => "; sealed until operators unseal it: mainstay custody status",
     };
+    let objects = match config.object_store {
+        Some(_) => format!("  objects      {} (the S3 API)\n", config.listen.s3_url()),
+        None => String::new(),
+    };
     format!(
-        "\n  API          {url}\n  secrets      {url}/v1 (the Vault API{sealed})\n  PostgreSQL   {} (shared; it starts with the first instance)\n  data         {}\n  \
+        "\n  API          {url}\n  secrets      {url}/v1 (the Vault API{sealed})\n{objects}  PostgreSQL   {} (shared; it starts with the first instance)\n  data         {}\n  \
          admin token  {}\n\nNext:\n  {program} create postgresql/v1 shop{flags}\n  \
          {program} bind shop --consumer web{flags}\n  {program} status{flags}\n",
         config.listen.postgresql,

@@ -70,6 +70,7 @@ impl Layer {
             ("MAINSTAY_DATA_DIR".to_owned(), root.join("data").to_str().unwrap().to_owned()),
             ("MAINSTAY_ADDR".to_owned(), format!("http://127.0.0.1:{}", ports.api)),
             ("Listen__Api".to_owned(), format!("127.0.0.1:{}", ports.api)),
+            ("Listen__S3".to_owned(), format!("127.0.0.1:{}", ports.s3)),
             ("Listen__PostgreSQL".to_owned(), format!("127.0.0.1:{}", ports.postgresql)),
             ("Listen__DedicatedPorts".to_owned(), ports.dedicated.to_string()),
         ];
@@ -210,6 +211,11 @@ impl Layer {
         self.ports.postgresql
     }
 
+    /// Where the S3 API listens.
+    pub fn s3_port(&self) -> u16 {
+        self.ports.s3
+    }
+
     /// The process of the control plane.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().unwrap().id()
@@ -227,8 +233,17 @@ impl Layer {
     }
 
     pub fn create_with(&self, name: &str, plan: &str) -> Value {
-        let wanted = json!({ "name": name, "contract": "postgresql/v1", "plan": plan });
-        let operation = self.api().post("/api/v1/instances?wait=60s", &wanted).expect(200);
+        self.create_as(&json!({ "name": name, "contract": "postgresql/v1", "plan": plan }))
+    }
+
+    /// Makes an S3 instance with these parameters and waits until it is ready.
+    pub fn create_bucket(&self, name: &str, parameters: Value) -> Value {
+        self.create_as(&json!({ "name": name, "contract": "s3/v1", "parameters": parameters }))
+    }
+
+    fn create_as(&self, wanted: &Value) -> Value {
+        let name = wanted["name"].as_str().unwrap();
+        let operation = self.api().post("/api/v1/instances?wait=60s", wanted).expect(200);
         assert_eq!(operation["state"], "succeeded", "{operation}");
         self.api().get(&format!("/api/v1/instances/{name}")).expect(200)
     }

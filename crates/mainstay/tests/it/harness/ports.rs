@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// Below what the kernel gives to outgoing connections (32768 and above on Linux), so that none is in the way.
 const FIRST: u16 = 12_000;
 const BLOCKS: u16 = 1_000;
-/// The API, the shared PostgreSQL, and dedicated clusters. A layer may give more ports than these to dedicated
+/// The API, the S3 API, the shared PostgreSQL, and dedicated clusters. A layer may give more ports than these to dedicated
 /// clusters, but it begins with the first, and no test makes so many.
 const BLOCK: u16 = 20;
 
@@ -15,6 +15,7 @@ const BLOCK: u16 = 20;
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
     pub api: u16,
+    pub s3: u16,
     pub postgresql: u16,
     pub dedicated: u16,
 }
@@ -29,7 +30,7 @@ impl Ports {
             let block = (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % BLOCKS;
             let first = FIRST + block * BLOCK;
             if is_free(first..=first + BLOCK - 1) {
-                return Self { api: first, postgresql: first + 1, dedicated: first + 2 };
+                return Self { api: first, s3: first + 1, postgresql: first + 2, dedicated: first + 3 };
             }
         }
         panic!("no block of {BLOCK} ports above {FIRST} is free");
