@@ -134,9 +134,8 @@ mod tests {
             assert_eq!(whole, Some(checksum(algorithm, b"123456789")));
         }
         let part = checksum(ChecksumAlgorithm::Sha256, b"a");
-        let composite = |algorithm| {
-            of_parts(algorithm, ChecksumKind::Composite, [(1, Some(&part)), (1, Some(&part))].into_iter())
-        };
+        let composite =
+            |algorithm| of_parts(algorithm, ChecksumKind::Composite, [(1, Some(&part)), (1, Some(&part))].into_iter());
         let expected = checksum(ChecksumAlgorithm::Sha256, &[part.value(), part.value()].concat()).to_string();
         assert_eq!(composite(ChecksumAlgorithm::Sha256).unwrap().to_string(), format!("{expected}-2"));
         assert_eq!(composite(ChecksumAlgorithm::Sha1), None);

@@ -9,7 +9,9 @@ use super::chunked::{Chunked, unhex};
 /// What `x-amz-content-sha256` announces.
 pub enum Framing {
     /// The bytes as they are, and their SHA-256 where the signature covers it.
-    Plain { sha256: Option<Sha256> },
+    Plain {
+        sha256: Option<Sha256>,
+    },
     Chunked(Box<Chunked>),
 }
 

@@ -127,10 +127,12 @@ async fn read(slot: Slot, limits: HeldLimits) -> Result<BoxStream<'static, Resul
         None => {
             slot.keep(limits.room.reserve(limits.bytes).await.map_err(failed)?);
             let bounded = bounded(body, limits.bytes);
-            Ok(bounded.map_err(move |error| {
-                slot.fail(error);
-                Failed
-            }).boxed())
+            Ok(bounded
+                .map_err(move |error| {
+                    slot.fail(error);
+                    Failed
+                })
+                .boxed())
         }
     }
 }

@@ -34,11 +34,6 @@ impl Paced {
         Self { body, pace, waited: Duration::ZERO, received: 0, wait: None }
     }
 
-    /// Whether nothing more comes.
-    pub fn is_end(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
     fn arrived(&mut self, bytes: usize) {
         if let Some((since, _)) = self.wait.take() {
             self.waited += since.elapsed();

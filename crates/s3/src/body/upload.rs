@@ -38,7 +38,8 @@ pub type Received = Arc<OnceLock<Checksum>>;
 
 /// A stream of a body's bytes, which ends in an error where they are not what was announced.
 pub struct Upload {
-    body: Paced,
+    /// None where there is nothing to come.
+    body: Option<Paced>,
     chunked: Option<Box<Chunked>>,
     /// What has come and is still framed.
     input: Bytes,
@@ -51,6 +52,19 @@ pub struct Upload {
 
 impl Upload {
     pub fn new(body: Paced, framing: Framing, wanted: Wanted) -> (Self, Received) {
+        let chunked = match framing {
+            Framing::Plain { .. } => None,
+            Framing::Chunked(chunked) => Some(chunked),
+        };
+        Self::of(Some(body), chunked, wanted)
+    }
+
+    /// The stream of a request without a body.
+    pub fn empty(wanted: Wanted) -> (Self, Received) {
+        Self::of(None, None, wanted)
+    }
+
+    fn of(body: Option<Paced>, chunked: Option<Box<Chunked>>, wanted: Wanted) -> (Self, Received) {
         let received = Received::default();
         let algorithm = match &wanted.checksum {
             WantedChecksum::None => None,
@@ -59,10 +73,7 @@ impl Upload {
         };
         let upload = Self {
             body,
-            chunked: match framing {
-                Framing::Plain { .. } => None,
-                Framing::Chunked(chunked) => Some(chunked),
-            },
+            chunked,
             input: Bytes::new(),
             left: wanted.size,
             digester: algorithm.map(Digester::new),
@@ -81,7 +92,8 @@ impl Upload {
                     Piece::NeedsMore | Piece::Done => {}
                 }
             }
-            match ready!(Pin::new(&mut self.body).poll_next(context)).transpose()? {
+            let Some(body) = &mut self.body else { return Poll::Ready(Ok(None)) };
+            match ready!(Pin::new(body).poll_next(context)).transpose()? {
                 Some(bytes) if self.chunked.is_some() => self.input = bytes,
                 Some(bytes) => return Poll::Ready(Ok(Some(bytes))),
                 None => return Poll::Ready(Ok(None)),

@@ -1,0 +1,47 @@
+//! What is known of a request before anybody has looked into it.
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::body::Slot;
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    pub ip: IpAddr,
+    /// Whether it is in TLS.
+    pub secure: bool,
+}
+
+/// A request as it arrived; s3s hands it on with the request.
+#[derive(Clone)]
+pub struct Arrival {
+    pub peer: Peer,
+    pub id: RequestId,
+    /// None where the request has no body.
+    pub body: Option<Slot>,
+}
+
+/// Names a request to its sender and in the log. As text it is 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(u64);
+
+impl RequestId {
+    /// One that no other request of this process has, and most likely none of another.
+    pub fn next() -> Self {
+        static START: OnceLock<u64> = OnceLock::new();
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        // Without randomness the ids of two processes look alike, and harm nobody.
+        let start = START.get_or_init(|| getrandom::u64().unwrap_or(0));
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // An odd factor maps no two counts to the same number, and does not tell how many requests there were.
+        Self(start.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016X}", self.0)
+    }
+}

@@ -1,0 +1,215 @@
+//! What happens to every request before and after s3s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN, SERVER};
+use hyper::http::{Method, StatusCode, request::Parts};
+use hyper::{Request, Response};
+use mainstay_bucket::BucketName;
+use mainstay_objects::{Bucket, Objects};
+use s3s::config::StaticConfigProvider;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{Body, HttpRequest};
+
+use crate::access::Access;
+use crate::arrival::{Arrival, Peer, RequestId};
+use crate::auth::Auth;
+use crate::body::{Digests, HeldLimits, Pace, Paced, Room, Slot, held};
+use crate::config::S3Config;
+use crate::error::{Failure, Result};
+use crate::host::{Domains, Names};
+use crate::ops::Api;
+use crate::{cors, refuse};
+
+/// Fields of a form, beside its file.
+const FORM_FIELDS_BYTES: usize = 64 << 10;
+const FORM_PARTS: usize = 100;
+/// What is read of a body that nobody wanted, so that its sender reads the answer instead of a broken connection.
+const DRAINED_BYTES: u64 = 256 << 10;
+/// How long that may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Answers requests. A clone is the same one.
+#[derive(Clone)]
+pub struct Front(Arc<Inner>);
+
+struct Inner {
+    s3: S3Service,
+    objects: Objects,
+    config: Arc<S3Config>,
+    domains: Domains,
+    room: Room,
+}
+
+/// What is needed of a request's head once s3s has it.
+struct Sender {
+    method: Method,
+    path: String,
+    origin: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    /// Whether what is left of the body comes whatever is answered.
+    sends_on: bool,
+}
+
+impl Front {
+    pub fn new(config: S3Config, objects: Objects) -> Self {
+        let config = Arc::new(config);
+        let domains = Domains::new(config.domains.clone());
+        let mut s3 = S3ServiceBuilder::new(Api::new(objects.clone(), config.clone()));
+        s3.set_auth(Auth(objects.clone()));
+        s3.set_access(Access(objects.clone()));
+        s3.set_host(domains.clone());
+        s3.set_validation(Names);
+        let mut limits = s3s::config::S3Config::default();
+        limits.xml_max_body_size = config.limits.xml_bytes;
+        limits.post_object_max_file_size = config.limits.form_bytes as u64;
+        limits.form_max_field_size = FORM_FIELDS_BYTES;
+        limits.form_max_fields_size = FORM_FIELDS_BYTES;
+        limits.form_max_parts = FORM_PARTS;
+        s3.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
+        let room = Room::new(config.limits.held_bytes);
+        Self(Arc::new(Inner { s3: s3.build(), objects, config, domains, room }))
+    }
+
+    pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let id = RequestId::next();
+        let (parts, body) = request.into_parts();
+        let sender = Sender::of(&parts);
+        let mut response = match self.admitted(parts, body, peer, id, &sender).await {
+            Ok(response) => response,
+            Err(failure) => {
+                failure.log(sender.method.as_str(), &id.to_string());
+                told(failure)
+            }
+        };
+        self.finish(&mut response, &sender, id);
+        response
+    }
+
+    async fn admitted(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        peer: Peer,
+        id: RequestId,
+        sender: &Sender,
+    ) -> Result<Response<Body>> {
+        if parts.method == Method::OPTIONS {
+            let mut response = Response::new(Body::empty());
+            *response.headers_mut() = cors::preflight(self.bucket(sender).as_deref(), &parts.headers)?;
+            return Ok(response);
+        }
+        let limits = &self.0.config.limits;
+        let pace = Pace { bytes: limits.pace_bytes, within: limits.pace_within };
+        let slot = (!body.is_end_stream()).then(|| Slot::new(Paced::new(body, pace)));
+        let answered = self.asked(parts, slot.clone(), peer, id).await;
+        let Some(slot) = slot else { return answered };
+        if sender.sends_on
+            && let Some(body) = slot.take()
+        {
+            // Whether it comes to its end or not, there is nothing more to be done about it.
+            let _ = tokio::time::timeout(DRAIN_TIMEOUT, body.for_each(|_| std::future::ready(()))).await;
+        }
+        match slot.failure() {
+            Some(failure) => Err(failure.into()),
+            None => answered,
+        }
+    }
+
+    /// Asks s3s.
+    async fn asked(&self, parts: Parts, slot: Option<Slot>, peer: Peer, id: RequestId) -> Result<Response<Body>> {
+        refuse::check(&self.0.config, &parts.headers, &parts.uri)?;
+        let body = match &slot {
+            None => Body::empty(),
+            Some(slot) => held(slot.clone(), self.held_limits(&parts)?),
+        };
+        let mut request = HttpRequest::from_parts(parts, body);
+        request.extensions_mut().insert(Arrival { peer, id, body: slot });
+        self.0.s3.call(request).await.map_err(|error| {
+            let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+            s3s::S3Error::with_source(s3s::S3ErrorCode::InternalError, error).into()
+        })
+    }
+
+    fn held_limits(&self, parts: &Parts) -> Result<HeldLimits> {
+        let limits = &self.0.config.limits;
+        let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let form = parts.method == Method::POST && content_type.starts_with("multipart/form-data");
+        let digests = if form { None } else { Some(Digests::of(&parts.headers)?) };
+        // s3s lets in a little more than the largest, so that it can tell what was too large.
+        let bytes = if form { limits.form_bytes + 2 * FORM_FIELDS_BYTES } else { limits.xml_bytes };
+        Ok(HeldLimits { bytes, room: self.0.room.clone(), digests })
+    }
+
+    /// What every answer has.
+    fn finish(&self, response: &mut Response<Body>, sender: &Sender, id: RequestId) {
+        let text = id.to_string();
+        if response.status() == StatusCode::NOT_MODIFIED {
+            *response.body_mut() = Body::empty();
+            response.headers_mut().remove(CONTENT_TYPE);
+        } else if response.status().is_client_error() || response.status().is_server_error() {
+            complete_error(response, &sender.path, &text);
+        }
+        if let Some(origin) = &sender.origin
+            && sender.method != Method::OPTIONS
+        {
+            let headers = cors::besides(self.bucket(sender).as_deref(), origin, &sender.method);
+            response.headers_mut().extend(headers);
+        }
+        let headers = response.headers_mut();
+        headers.insert(SERVER, HeaderValue::from_static("Mainstay"));
+        if let Ok(id) = HeaderValue::from_str(&text) {
+            headers.insert(HeaderName::from_static("x-amz-request-id"), id);
+        }
+    }
+
+    /// The bucket that a request is about, found without s3s.
+    fn bucket(&self, sender: &Sender) -> Option<Arc<Bucket>> {
+        let host = sender.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let name = match self.0.domains.bucket_of(host) {
+            Some(name) => name.to_ascii_lowercase(),
+            None => sender.path.split('/').nth(1)?.to_owned(),
+        };
+        self.0.objects.bucket(&name.parse::<BucketName>().ok()?)
+    }
+}
+
+impl Sender {
+    fn of(parts: &Parts) -> Self {
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let little = length.is_some_and(|length: u64| length <= DRAINED_BYTES);
+        Self {
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            origin: parts.headers.get(ORIGIN).cloned(),
+            host: parts.headers.get(HOST).cloned(),
+            // Whoever expects to be told to go on has not sent it yet.
+            sends_on: little && !parts.headers.contains_key(EXPECT),
+        }
+    }
+}
+
+fn told(failure: Failure) -> Response<Body> {
+    failure.into_s3().to_http_response().unwrap_or_else(|_| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
+
+/// Tells which request an error answers, and what it was about.
+fn complete_error(response: &mut Response<Body>, path: &str, id: &str) {
+    const END: &[u8] = b"</Error>";
+    let Some(body) = response.body().bytes() else { return };
+    let Some(start) = body.strip_suffix(END) else { return };
+    let mut text = start.to_vec();
+    // A path is percent-encoded, and of what is special in XML only these can stand in it.
+    let path = path.replace('&', "&amp;").replace('\'', "&apos;");
+    text.extend_from_slice(format!("<Resource>{path}</Resource><RequestId>{id}</RequestId>").as_bytes());
+    text.extend_from_slice(END);
+    *response.body_mut() = Body::from(Bytes::from(text));
+}

@@ -1,0 +1,128 @@
+//! Objects from HTML forms. s3s has verified the form's policy and holds its file.
+
+use futures::TryStreamExt;
+use mainstay_bucket::policy::Action;
+use mainstay_bucket::{ChecksumAlgorithm, Tags};
+use mainstay_dataplane::{Compression, Expect, Md5, SourceError};
+use mainstay_objects::{Attributes, CreatedBy, Ingest, Put, Refusal};
+use s3s::dto::{PostObjectInput, PostObjectOutput};
+use s3s::{S3ErrorCode, S3Request, S3Response};
+
+use super::put::{check_early, etag_of, form_conditions};
+use super::{Answer, Api, bucket_of, encryption_told, key_of, version_told};
+use crate::access::{Asking, Caller, Known, Wish, expect_owner};
+use crate::body::{BodyError, Digester, Measured, md5_of_header};
+use crate::error::{Failure, Result};
+use crate::map::{self, tell_checksum, told_checksums};
+use crate::refuse;
+
+pub async fn post_object(api: &Api, mut request: S3Request<PostObjectInput>) -> Answer<PostObjectOutput> {
+    check_signature(api, &request)?;
+    let body = request.input.body.take();
+    let input = &request.input;
+    check_fields(input)?;
+    let bucket = bucket_of(&request)?;
+    expect_owner(input.expected_bucket_owner.as_deref(), &bucket)?;
+    let key = key_of(&input.key)?;
+    let tags = form_tags(input.tagging.as_deref())?;
+    let mut actions = vec![Action::PutObject];
+    actions.extend((!tags.is_empty()).then_some(Action::PutObjectTagging));
+    actions.extend(input.object_lock_mode.is_some().then_some(Action::PutObjectRetention));
+    actions.extend(input.object_lock_legal_hold_status.is_some().then_some(Action::PutObjectLegalHold));
+    for action in actions {
+        let wish = Wish { action, bucket: &bucket, key: Some(&key), version: None, tags: Some(&tags) };
+        Asking::of(&request)?.must(&api.objects, wish).await?;
+    }
+    let metadata = map::metadata(input)?;
+    let mode = input.object_lock_mode.as_ref().map(|mode| mode.as_str());
+    let retention = map::retention(mode, input.object_lock_retain_until_date.as_ref())?;
+    let legal_hold = map::legal_hold(input.object_lock_legal_hold_status.as_ref())?;
+    if (retention.is_some() || input.object_lock_legal_hold_status.is_some()) && bucket.settings.lock.is_none() {
+        return Err(Refusal::NoLock.into());
+    }
+    let conditions = form_conditions(input.if_match.as_ref(), input.if_none_match.as_ref());
+    check_early(api, &bucket, &key, &conditions).await?;
+
+    // What s3s holds in memory is read at once.
+    let pieces: Vec<bytes::Bytes> = match body {
+        Some(body) => body.try_collect().await.map_err(|_| BodyError::Incomplete)?,
+        None => Vec::new(),
+    };
+    let told = map::told_checksum(told_checksums!(input))?;
+    let algorithm = told.as_ref().map_or(ChecksumAlgorithm::Crc64Nvme, |told| told.algorithm());
+    let mut digester = Digester::new(algorithm);
+    pieces.iter().for_each(|piece| digester.update(piece));
+    let checksum = digester.finish();
+    if told.is_some_and(|told| told != checksum) {
+        return Err(BodyError::Mismatch(Measured::Checksum(algorithm)).into());
+    }
+    let md5 = input.content_md5.as_deref().map(|text| md5_of_header(text).ok_or(Measured::Md5)).transpose()?;
+    let ingest = Ingest {
+        source: Box::pin(futures::stream::iter(pieces.into_iter().map(Ok::<_, SourceError>))),
+        expect: Expect { md5: md5.map(Md5), ..Expect::default() },
+        md5: true,
+        encrypt: input.server_side_encryption.is_some(),
+        compression: Compression::None,
+    };
+    let content = api.objects.ingest(&bucket.name, ingest).await?;
+    let attributes = Attributes {
+        etag: etag_of(&content)?,
+        metadata,
+        tags,
+        checksum: Some(checksum.clone()),
+        retention,
+        legal_hold,
+        encrypted: content.encrypted,
+    };
+    let put = Put { bucket: bucket.name.clone(), key, content, attributes, conditions, by: CreatedBy::Post };
+    let version = api.objects.put(put).await?;
+    let mut output = PostObjectOutput {
+        e_tag: Some(map::etag(&version.attributes.etag)),
+        server_side_encryption: encryption_told(version.attributes.encrypted),
+        version_id: version_told(&bucket, &version.id),
+        ..PostObjectOutput::default()
+    };
+    tell_checksum!(output, Some(&checksum));
+    Ok(S3Response::new(output))
+}
+
+/// What the heads of other requests are asked for before s3s gets them.
+fn check_signature(api: &Api, request: &S3Request<PostObjectInput>) -> Result<()> {
+    if Known::of(request)?.caller != Caller::Anonymous {
+        // A signature without a policy would be good for everything.
+        if request.input.policy.is_none() {
+            return Err(Failure::new(S3ErrorCode::InvalidPolicyDocument, "A signed form has a policy"));
+        }
+        if let Some(region) = &request.region
+            && !api.config.accepts_region(region.as_str())
+        {
+            let message = refuse::wrong_region(&api.config, region.as_str());
+            return Err(Failure::new(S3ErrorCode::AuthorizationHeaderMalformed, message));
+        }
+    }
+    Ok(())
+}
+
+/// Fields that are headers elsewhere.
+fn check_fields(input: &PostObjectInput) -> Result<()> {
+    let text = |name: &str, value: Option<&str>| value.map_or(Ok(()), |value| refuse::check_header(name, value));
+    text("x-amz-acl", input.acl.as_ref().map(|acl| acl.as_str()))?;
+    text("x-amz-storage-class", input.storage_class.as_ref().map(|class| class.as_str()))?;
+    text("x-amz-server-side-encryption", input.server_side_encryption.as_ref().map(|kind| kind.as_str()))?;
+    text("x-amz-server-side-encryption-aws-kms-key-id", input.ssekms_key_id.as_deref())?;
+    text("x-amz-server-side-encryption-context", input.ssekms_encryption_context.as_deref())?;
+    text("x-amz-server-side-encryption-customer-key", input.sse_customer_key.as_deref())?;
+    text("x-amz-server-side-encryption-customer-algorithm", input.sse_customer_algorithm.as_deref())?;
+    text("x-amz-grant-full-control", input.grant_full_control.as_deref())?;
+    text("x-amz-grant-read", input.grant_read.as_deref())?;
+    text("x-amz-grant-read-acp", input.grant_read_acp.as_deref())?;
+    text("x-amz-grant-write-acp", input.grant_write_acp.as_deref())
+}
+
+/// Tags of a form: the XML of `PutObjectTagging`.
+fn form_tags(field: Option<&str>) -> Result<Tags> {
+    let Some(field) = field.filter(|field| !field.trim().is_empty()) else { return Ok(Tags::default()) };
+    let mut deserializer = s3s::xml::Deserializer::new(field.as_bytes());
+    let tagging = s3s::xml::Deserialize::deserialize(&mut deserializer);
+    map::object_tags(tagging.map_err(|_| Failure::malformed_xml("The field `tagging` is no XML of tags"))?)
+}

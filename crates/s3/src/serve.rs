@@ -1,0 +1,117 @@
+//! The listener: every connection has bounds on its number, its heads, its bodies and its end.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use mainstay_objects::Objects;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::arrival::Peer;
+use crate::config::S3Config;
+use crate::front::Front;
+use crate::stall::Unstalled;
+
+/// The largest head of a request, and the most that is read at once of a body: large enough that a fast stream costs few
+/// calls, small enough for a thousand connections.
+const BUFFER: usize = 128 << 10;
+/// How long to wait after the operating system had no connection to give, for example for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers S3 requests until `stop` turns true; then finishes those in progress. With `tls`, in TLS alone.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    config: S3Config,
+    objects: Objects,
+    mut stop: watch::Receiver<bool>,
+) {
+    let limits = config.limits.clone();
+    let front = Front::new(config, objects);
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(limits.connections));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let (stream, ip, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "an S3 connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Waiting to fill a segment would cost a delayed acknowledgement for each small answer.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "an S3 connection ended before it was served");
+            continue;
+        }
+        let (front, watcher, tls) = (front.clone(), graceful.watcher(), tls.clone());
+        let (head_timeout, write_timeout) = (limits.head_timeout, limits.write_timeout);
+        tokio::spawn(async move {
+            let stream = Unstalled::new(stream, write_timeout);
+            let peer = Peer { ip, secure: tls.is_some() };
+            let outcome = match tls {
+                None => converse(stream, peer, front, head_timeout, watcher).await,
+                // Whoever does not get through the handshake holds a place no longer than a slow head would.
+                Some(tls) => match tokio::time::timeout(head_timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => converse(stream, peer, front, head_timeout, watcher).await,
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(elapsed) => Err(elapsed.into()),
+                },
+            };
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "an S3 connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::info!("some S3 requests were cut off: they took longer than {} s to finish", limits.drain.as_secs());
+    }
+}
+
+/// Answers the requests of one connection until it ends.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    front: Front,
+    head_timeout: Duration,
+    watcher: Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let front = front.clone();
+        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    Ok(watcher.watch(connection).await?)
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+    // Nobody closes the semaphore.
+    let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer.ip(), place))
+}
