@@ -80,13 +80,16 @@ impl<M: Mutation> Submission for Waiting<M> {
     }
 
     fn answer(self: Box<Self>, stored: Result<(), IndexError>) {
-        let answer = match (stored, self.decided) {
+        let Self { mutation, decided, reply } = *self;
+        // Content is no longer on its way when its caller hears of it.
+        drop(mutation);
+        let answer = match (stored, decided) {
             (Ok(()), Some(decided)) => decided.map_err(Error::Refused),
             (Ok(()), None) => Err(IndexError::Closed.into()),
             (Err(error), _) => Err(error.into()),
         };
         // A caller that went away meanwhile is not told, and what it changed stands all the same.
-        let _ = self.reply.send(answer);
+        let _ = reply.send(answer);
     }
 }
 

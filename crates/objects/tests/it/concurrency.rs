@@ -96,7 +96,7 @@ on_both! {
         fixture.objects.keep(Timestamp::now()).await.unwrap();
         fixture.check().await;
         let rows = fixture.rows("SELECT count(*) FROM contents").await;
-        assert_eq!(rows[0].integer(0).unwrap() as usize, fixture.plane.addresses().len());
+        assert_eq!(rows[0].integer(0).unwrap() as usize, fixture.held().await.len());
         for key in ["k0", "k1", "k2"] {
             for bucket in [&bucket, &versioned] {
                 fixture.get(bucket, key).await;

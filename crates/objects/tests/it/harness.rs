@@ -9,7 +9,8 @@ use bytes::Bytes;
 use mainstay_bucket::{
     BucketName, Conditions, ETag, LegalHold, Metadata, ObjectKey, Settings, Tags, VersionId, Versioning,
 };
-use mainstay_dataplane::{Address, Compression, ContentKey, DataPlane, Expect, Inventory, KeyId, Source};
+use mainstay_dataplane::{Address, Claim, Compression, ContentKey, DataPlane, Expect, Inventory, KeyId, Owner, Source};
+use mainstay_dataplane_fs::{FsConfig, FsPlane};
 use mainstay_objects::{
     Attributes, Content, CreatedBy, Delete, Deleted, Error, Feed, FeedError, Foundations, Ingest, Keys, KeysError,
     Limits, NewBucket, ObjectEvent, Objects, ObjectsConfig, Put, Version,
@@ -27,7 +28,7 @@ static POSTGRES: LazyLock<ScratchPostgres> = LazyLock::new(ScratchPostgres::star
 
 pub struct Fixture {
     pub objects: Objects,
-    pub plane: Arc<MemoryPlane>,
+    pub plane: Plane,
     pub keys: Arc<TestKeys>,
     pub feed: Arc<TestFeed>,
     pub place: Place,
@@ -38,22 +39,36 @@ pub struct Fixture {
 #[derive(Clone)]
 pub struct Place {
     pub location: Location,
-    _directory: Option<Arc<TempDir>>,
+    directory: Option<Arc<TempDir>>,
+}
+
+/// Where content is kept: beside an index in files, and otherwise in memory.
+#[derive(Clone)]
+pub struct Plane {
+    plane: Arc<dyn DataPlane>,
+    inventory: Arc<dyn Inventory>,
+    memory: Option<Arc<MemoryPlane>>,
 }
 
 impl Place {
     pub fn in_files() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let location = Location::Directory(directory.path().to_owned());
-        Self { location, _directory: Some(Arc::new(directory)) }
+        Self { location, directory: Some(Arc::new(directory)) }
     }
 
     pub fn in_postgres() -> Self {
-        Self { location: Location::Postgres(POSTGRES.new_database()), _directory: None }
+        Self { location: Location::Postgres(POSTGRES.new_database()), directory: None }
     }
 }
 
-/// Makes a test run on SQLite and on PostgreSQL.
+impl Plane {
+    fn of<P: DataPlane + Inventory>(plane: Arc<P>, memory: Option<Arc<MemoryPlane>>) -> Self {
+        Self { plane: plane.clone(), inventory: plane, memory }
+    }
+}
+
+/// Makes a test run on SQLite, with content on the file system, and on PostgreSQL.
 #[macro_export]
 macro_rules! on_both {
     ($(async fn $name:ident($fixture:ident: Fixture) $body:block)*) => {
@@ -122,13 +137,24 @@ impl Feed for TestFeed {
 
 impl Fixture {
     pub async fn new(place: Place) -> Self {
-        Self::with(place, Arc::default(), Arc::default(), Duration::ZERO).await
+        let plane = match &place.directory {
+            Some(directory) => {
+                let plane = FsPlane::open(&directory.path().join("content"), FsConfig::default()).await.unwrap();
+                Plane::of(Arc::new(plane), None)
+            }
+            None => {
+                let memory = Arc::new(MemoryPlane::default());
+                Plane::of(memory.clone(), Some(memory))
+            }
+        };
+        Self::with(place, plane, Arc::default(), Duration::ZERO).await
     }
 
-    pub async fn with(place: Place, plane: Arc<MemoryPlane>, keys: Arc<TestKeys>, grace: Duration) -> Self {
+    pub async fn with(place: Place, plane: Plane, keys: Arc<TestKeys>, grace: Duration) -> Self {
         let feed = Arc::new(TestFeed::default());
         let (objects, store) =
-            open(&place.location, plane.clone(), plane.clone(), keys.clone(), feed.clone(), grace).await;
+            open(&place.location, plane.plane.clone(), plane.inventory.clone(), keys.clone(), feed.clone(), grace)
+                .await;
         Self { objects, plane, keys, feed, place, store }
     }
 
@@ -182,10 +208,31 @@ impl Fixture {
         self.store.read(Statement::new(sql, [])).await.unwrap()
     }
 
+    /// What the data plane keeps.
+    pub async fn held(&self) -> Vec<Address> {
+        let stored = self.plane.inventory.contents(Owner::Objects, None, 1_000_000).await.unwrap();
+        stored.into_iter().map(|stored| stored.address).collect()
+    }
+
+    /// Flips a bit of stored content.
+    pub fn damage(&self, bytes: &[u8]) {
+        if let Some(memory) = &self.plane.memory {
+            return memory.damage(Address::of(bytes));
+        }
+        let directory = self.place.directory.as_ref().unwrap().path().join("content");
+        assert!(flip(&directory, bytes), "the content lies somewhere as it is");
+    }
+
+    pub async fn lose(&self, bytes: &[u8]) {
+        let delete =
+            mainstay_dataplane::Delete { owner: Owner::Objects, address: Address::of(bytes), claim: Claim(u64::MAX) };
+        self.plane.plane.delete_object(delete).await.unwrap();
+    }
+
     /// Holds the index and the data plane against one another: every reference is counted, nothing that is referred to is
     /// gone, and usage is the sum.
     pub async fn check(&self) {
-        check(&self.store, &self.objects, self.plane.addresses()).await;
+        check(&self.store, &self.objects, self.held().await).await;
     }
 }
 
@@ -201,6 +248,22 @@ pub async fn open(
     let foundations = Foundations { store: store.clone(), plane, inventory, keys, feed };
     let config = ObjectsConfig { grace, ..ObjectsConfig::default() };
     (Objects::open(foundations, config).await.unwrap(), store)
+}
+
+/// Flips a bit of the first place below a directory where some bytes stand.
+fn flip(directory: &std::path::Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(directory).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return flip(&path, bytes);
+        }
+        let mut found = std::fs::read(&path).unwrap();
+        let Some(place) = found.windows(bytes.len()).position(|window| window == bytes) else { return false };
+        found[place] ^= 1;
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &found[place..=place], place as u64).unwrap();
+        true
+    })
 }
 
 /// The consistency of an index with what the data plane holds.

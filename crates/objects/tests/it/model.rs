@@ -140,7 +140,7 @@ async fn carry_out(mut fixture: Fixture, model: &mut Model, operation: Operation
             let rows = fixture.rows("SELECT count(*) FROM contents WHERE refs = 0").await;
             assert_eq!(rows[0].integer(0).unwrap(), 0);
             let rows = fixture.rows("SELECT count(*) FROM contents").await;
-            assert_eq!(rows[0].integer(0).unwrap() as usize, fixture.plane.addresses().len());
+            assert_eq!(rows[0].integer(0).unwrap() as usize, fixture.held().await.len());
         }
         Operation::Reopen => fixture = fixture.reopen().await,
     }

@@ -31,7 +31,7 @@ on_both! {
         fixture.check().await;
         let kept = fixture.objects.keep(Timestamp::now()).await.unwrap();
         assert_eq!((kept.collected, kept.orphans), (2, 0));
-        assert_eq!(fixture.plane.addresses().len(), 1);
+        assert_eq!(fixture.held().await.len(), 1);
         fixture.check().await;
     }
 
@@ -50,7 +50,7 @@ on_both! {
         assert_eq!(fixture.objects.keep(Timestamp::now()).await.unwrap().orphans, 0);
         drop(content);
         assert_eq!(fixture.objects.keep(Timestamp::now()).await.unwrap().orphans, 1);
-        assert!(fixture.plane.addresses().is_empty());
+        assert!(fixture.held().await.is_empty());
     }
 
     async fn a_copy_moves_no_bytes_and_outlives_its_source(fixture: Fixture) {
@@ -207,7 +207,7 @@ on_both! {
         fixture.objects.remove_account(&account()).await.unwrap();
         assert!(fixture.objects.account(&account()).is_none() && fixture.objects.bucket(&bucket).is_none());
         fixture.objects.keep(Timestamp::now()).await.unwrap();
-        assert!(fixture.plane.addresses().is_empty());
+        assert!(fixture.held().await.is_empty());
         for table in ["SELECT 1 FROM objects", "SELECT 1 FROM versions", "SELECT 1 FROM uploads", "SELECT 1 FROM contents"] {
             assert!(fixture.rows(table).await.is_empty(), "{table}");
         }

@@ -32,17 +32,9 @@ struct Kept {
 }
 
 impl MemoryPlane {
-    pub fn addresses(&self) -> Vec<Address> {
-        self.state.lock().unwrap().contents.keys().copied().collect()
-    }
-
-    /// Flips a bit, or all of them.
+    /// Makes a content one whose bytes are not what was stored.
     pub fn damage(&self, address: Address) {
         self.state.lock().unwrap().contents.get_mut(&address).unwrap().damaged = true;
-    }
-
-    pub fn lose(&self, address: Address) {
-        self.state.lock().unwrap().contents.remove(&address).unwrap();
     }
 
     fn read(&self, address: Address, key: Option<KeyId>) -> Result<Bytes, ServeError> {

@@ -9,6 +9,9 @@ use crate::harness::account;
 use crate::on_both;
 use crate::uploads::{begin, complete, part};
 
+/// Long enough to stand nowhere else.
+const HURT: &[u8] = b"content that is going to be hurt by a flipped bit";
+
 fn address(version: &Version) -> mainstay_dataplane::Address {
     match &version.content {
         Contents::One(piece) => piece.address,
@@ -20,21 +23,21 @@ on_both! {
     async fn damage_is_named_with_all_that_it_touches(fixture: Fixture) {
         let plain = fixture.bucket("plain", Versioning::Unversioned).await;
         let versioned = fixture.bucket("versioned", Versioning::Enabled).await;
-        let hurt = fixture.put(&plain, "hurt", b"hurt").await;
+        let hurt = fixture.put(&plain, "hurt", HURT).await;
         fixture.put(&plain, "whole", b"whole").await;
-        fixture.put(&versioned, "behind", b"hurt").await;
+        fixture.put(&versioned, "behind", HURT).await;
         fixture.put(&versioned, "behind", b"whole").await;
         let lost = fixture.put(&versioned, "lost", b"lost").await;
         let upload = begin(&fixture, &versioned, "film").await;
-        part(&fixture, &upload, 1, b"hurt").await.unwrap();
-        fixture.objects.complete(complete(&upload, &[(1, b"hurt")])).await.unwrap();
+        part(&fixture, &upload, 1, HURT).await.unwrap();
+        fixture.objects.complete(complete(&upload, &[(1, HURT)])).await.unwrap();
         let upload = begin(&fixture, &plain, "coming").await;
         part(&fixture, &upload, 1, b"lost").await.unwrap();
 
         let report = fixture.objects.scrub(None, &|_| {}).await.unwrap();
-        assert_eq!((report.contents, report.bytes, report.damaged.len()), (3, 13, 0));
-        fixture.plane.damage(address(&hurt));
-        fixture.plane.lose(address(&lost));
+        assert_eq!((report.contents, report.bytes, report.damaged.len()), (3, 9 + HURT.len() as u64, 0));
+        fixture.damage(HURT);
+        fixture.lose(b"lost").await;
         assert!(matches!(fixture.objects.read(&hurt, None).await, Err(ReadError::DataPlane(_))));
         let seen = Mutex::new(ScrubProgress::default());
         let report = fixture.objects.scrub(Some(1 << 20), &|progress| *seen.lock().unwrap() = progress).await.unwrap();

@@ -89,7 +89,7 @@ on_both! {
         fixture.check().await;
         fixture.delete(&bucket, "copy", None).await;
         fixture.objects.keep(Timestamp::now()).await.unwrap();
-        assert!(fixture.plane.addresses().is_empty());
+        assert!(fixture.held().await.is_empty());
         fixture.check().await;
     }
 
@@ -144,7 +144,7 @@ on_both! {
         assert!(matches!(fixture.objects.parts(&upload, 0, 9).await, Err(Error::Refused(Refusal::NoSuchUpload))));
         fixture.check().await;
         fixture.objects.keep(Timestamp::now()).await.unwrap();
-        assert!(fixture.plane.addresses().is_empty());
+        assert!(fixture.held().await.is_empty());
         fixture.objects.delete_bucket(&bucket).await.unwrap();
     }
 
