@@ -36,6 +36,7 @@ const FILLING: u64 = 32;
 
 #[tokio::main]
 async fn main() {
+    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
     let quick = std::env::args().any(|argument| argument == "--quick");
     let parent = std::env::var_os("MAINSTAY_BENCH_DIR").unwrap_or_else(|| ".".into());
     let directory = tempfile::tempdir_in(parent).unwrap();
@@ -45,39 +46,46 @@ async fn main() {
     let place = directory.path().join("store");
     let mut seeds = Seeds::default();
     let plane = FsPlane::open(&place, FsConfig::default()).await.unwrap();
-    for tasks in [1, 8, 32] {
-        let rate = ingest(&plane, &mut seeds, tasks, SMALL, false).await;
-        println!("ingest 4 KiB, durable, {tasks:>2} tasks     {:>9.0} /s", rate);
+    if !std::env::args().any(|argument| argument == "--fill") {
+        rates(&plane, &mut seeds).await;
     }
-    for size in [64 << 10, 1 << 20] {
-        for tasks in [1, 8] {
-            let rate = ingest(&plane, &mut seeds, tasks, size, false).await;
-            let kib = size >> 10;
-            println!("ingest {kib:>4} KiB, durable, {tasks:>2} tasks   {:>9.0} /s {:>6.0} MB/s", rate, mb(rate, size));
-        }
-    }
-    for (tasks, md5) in [(1, false), (8, false), (1, true), (8, true)] {
-        let rate = ingest(&plane, &mut seeds, tasks, LARGE, md5).await;
-        let with = if md5 { ", MD5" } else { "" };
-        println!("ingest 64 MiB, durable, {tasks} tasks{with:<5} {:>16.0} MB/s", mb(rate, LARGE));
-    }
-    large_served(&plane, &mut seeds).await;
-    remove_all(&plane).await;
-    println!("most memory so far (VmHWM)          {:>9} MiB", peak_memory());
     plane.close().await;
 
     let plane = FsPlane::open(&place, FsConfig::default()).await.unwrap();
     let first = seeds.next;
     filled(&plane, &mut seeds, contents).await;
+    println!("most memory so far (VmHWM)          {:>9} MiB", peak_memory());
     for tasks in [1, 8] {
         let rate = served(&plane, tasks, first..first + HOT).await;
         println!("serve 4 KiB, hot, {tasks} tasks           {rate:>9.0} /s");
         let rate = served(&plane, tasks, first..first + contents).await;
         println!("serve 4 KiB, any of {contents}, {tasks} tasks {rate:>7.0} /s");
     }
-    println!("most memory so far (VmHWM)          {:>9} MiB", peak_memory());
     plane.close().await;
     starts(&place).await;
+}
+
+/// Rates of single operations, on a store that is emptied afterwards.
+async fn rates(plane: &FsPlane, seeds: &mut Seeds) {
+    for tasks in [1, 8, 32] {
+        let rate = ingest(plane, seeds, tasks, SMALL, false).await;
+        println!("ingest 4 KiB, durable, {tasks:>2} tasks     {:>9.0} /s", rate);
+    }
+    for size in [64 << 10, 1 << 20] {
+        for tasks in [1, 8] {
+            let rate = ingest(plane, seeds, tasks, size, false).await;
+            let kib = size >> 10;
+            println!("ingest {kib:>4} KiB, durable, {tasks:>2} tasks   {:>9.0} /s {:>6.0} MB/s", rate, mb(rate, size));
+        }
+    }
+    for (tasks, md5) in [(1, false), (8, false), (1, true), (8, true)] {
+        let rate = ingest(plane, seeds, tasks, LARGE, md5).await;
+        let with = if md5 { ", MD5" } else { "" };
+        println!("ingest 64 MiB, durable, {tasks} tasks{with:<5} {:>16.0} MB/s", mb(rate, LARGE));
+    }
+    large_served(plane, seeds).await;
+    remove_all(plane).await;
+    println!("most memory so far (VmHWM)          {:>9} MiB", peak_memory());
 }
 
 /// What the disk and the processor do without us.
@@ -95,9 +103,9 @@ fn limits(directory: &Path) {
         });
         println!("bare pwrite+fdatasync of {name:>2} x 4 KiB  {:>9.0} /s {:>9.0} records/s", rate, rate * batch as f64);
     }
-    let large = vec![7; LARGE];
+    let piece = vec![7; 1 << 20];
     let written = rate(|| {
-        file.write_all_at(&large, 0).unwrap();
+        (0..64).for_each(|number| file.write_all_at(&piece, number << 20).unwrap());
         rustix::fs::fdatasync(&file).unwrap();
     });
     println!("bare pwrite+fdatasync of 64 MiB     {:>16.0} MB/s", mb(written, LARGE));
@@ -142,10 +150,10 @@ async fn ingest(plane: &FsPlane, seeds: &mut Seeds, tasks: u64, size: usize, md5
     let begun = Instant::now();
     let running: Vec<_> = (0..tasks)
         .map(|_| {
-            let (plane, next, template) = (plane.clone(), Arc::clone(&next), seeds.template(size));
+            let (plane, next, template) = (plane.clone(), Arc::clone(&next), template(size));
             tokio::spawn(async move {
                 while begun.elapsed() < MEASURED {
-                    let source = content(&template, next.fetch_add(1, Ordering::Relaxed));
+                    let source = content(&template, size, next.fetch_add(1, Ordering::Relaxed));
                     plane.ingest_stream(source, Hints { md5, ..Hints::plain(Owner::Objects) }).await.unwrap();
                 }
             })
@@ -168,14 +176,17 @@ async fn filled(plane: &FsPlane, seeds: &mut Seeds, contents: u64) {
         let begun = Instant::now();
         let running: Vec<_> = (0..FILLING)
             .map(|_| {
-                let (plane, next, template) = (plane.clone(), Arc::clone(&next), seeds.template(SMALL));
+                let (plane, next, template) = (plane.clone(), Arc::clone(&next), template(SMALL));
                 tokio::spawn(async move {
                     loop {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
                         if seed >= end {
                             return;
                         }
-                        plane.ingest_stream(content(&template, seed), Hints::plain(Owner::Objects)).await.unwrap();
+                        plane
+                            .ingest_stream(content(&template, SMALL, seed), Hints::plain(Owner::Objects))
+                            .await
+                            .unwrap();
                     }
                 })
             })
@@ -192,7 +203,7 @@ async fn filled(plane: &FsPlane, seeds: &mut Seeds, contents: u64) {
 }
 
 async fn served(plane: &FsPlane, tasks: u64, seeds: std::ops::Range<u64>) -> f64 {
-    let template = Seeds::default().template(SMALL);
+    let template = template(SMALL);
     let addresses: Arc<Vec<Address>> =
         Arc::new(seeds.step_by(1).map(|seed| Address::of(&stamped(&template, seed))).collect());
     // Once, so that what is measured is not the disk.
@@ -228,8 +239,7 @@ async fn served(plane: &FsPlane, tasks: u64, seeds: std::ops::Range<u64>) -> f64
 }
 
 async fn large_served(plane: &FsPlane, seeds: &mut Seeds) {
-    let template = seeds.template(LARGE);
-    let source = content(&template, seeds.next);
+    let source = content(&template(LARGE), LARGE, seeds.next);
     let address = plane.ingest_stream(source, Hints::plain(Owner::Objects)).await.unwrap().address;
     for tasks in [1, 8] {
         let begun = Instant::now();
@@ -295,17 +305,16 @@ struct Seeds {
     next: u64,
 }
 
-impl Seeds {
-    fn template(&self, size: usize) -> Bytes {
-        (0..size).map(|at| (at * 31 >> 3) as u8).collect::<Vec<u8>>().into()
-    }
+/// What contents of some size consist of, over and over.
+fn template(size: usize) -> Bytes {
+    (0..size.min(CHUNK)).map(|at| ((at * 31) >> 3) as u8).collect::<Vec<u8>>().into()
 }
 
-/// The template with another beginning.
-fn content(template: &Bytes, seed: u64) -> Source {
-    let first = stamped(&template.slice(..template.len().min(CHUNK)), seed);
+/// The template again and again, at first with another beginning.
+fn content(template: &Bytes, size: usize, seed: u64) -> Source {
+    let first = stamped(template, seed);
     let template = template.clone();
-    let rest = (CHUNK..template.len()).step_by(CHUNK).map(move |at| Ok(template.slice(at..at + CHUNK)));
+    let rest = (CHUNK..size).step_by(CHUNK).map(move |_| Ok(template.clone()));
     Box::pin(stream::iter(std::iter::once(Ok(first)).chain(rest)))
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct LooseFile {
 }
 
 impl Files {
-    /// All numbers that were given before are lower than the first one, which follows the clock.
+    /// The first number is higher than all that were given before.
     pub(crate) fn new(layout: Arc<Layout>, first: u64) -> Self {
         Self { layout, next: Arc::new(AtomicU64::new(first)), first }
     }

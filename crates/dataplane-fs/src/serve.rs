@@ -36,9 +36,9 @@ const READ_AT_END: u64 = 64 << 10;
 /// How often content that moves while it is looked up is looked up again.
 const MAX_LOOKS: usize = 8;
 
-/// How bytes are read.
+/// Where bytes are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
+enum Origin {
     Anywhere,
     Disk,
 }
@@ -52,7 +52,7 @@ struct Opened {
     start: u64,
     /// All stored bytes, where they were read with the header.
     stored: Option<Bytes>,
-    from: From,
+    origin: Origin,
     damaged: Arc<Damaged>,
 }
 
@@ -68,7 +68,7 @@ enum OpenFailure {
 impl Store {
     pub(crate) async fn serve(&self, request: Serve) -> Result<Served, ServeError> {
         let Serve { address, range, key } = request;
-        let opened = self.open_content(address, key.as_ref(), From::Anywhere).await?;
+        let opened = self.open_content(address, key.as_ref(), Origin::Anywhere).await?;
         let size = opened.reader.header().size();
         let range = opened.reader.range(range)?;
         let Some((first, rest)) = opened.piece(range).await? else {
@@ -80,7 +80,7 @@ impl Store {
 
     pub(crate) async fn verify(&self, request: Verify) -> Result<Verified, ServeError> {
         let Verify { address, key } = request;
-        let opened = self.open_content(address, key.as_ref(), From::Disk).await?;
+        let opened = self.open_content(address, key.as_ref(), Origin::Disk).await?;
         let size = opened.reader.header().size();
         let mut range = 0..size;
         while let Some((_, rest)) = opened.piece(range).await? {
@@ -89,7 +89,12 @@ impl Store {
         Ok(Verified { size })
     }
 
-    async fn open_content(&self, address: Address, key: Option<&ContentKey>, from: From) -> Result<Opened, ServeError> {
+    async fn open_content(
+        &self,
+        address: Address,
+        key: Option<&ContentKey>,
+        origin: Origin,
+    ) -> Result<Opened, ServeError> {
         self.is_open()?;
         let mut last = None;
         for _ in 0..MAX_LOOKS {
@@ -101,7 +106,7 @@ impl Store {
                 }
             };
             let Some(located) = located else { return Err(ServeError::Absent(address)) };
-            match self.open_at(address, located, key, from).await {
+            match self.open_at(address, located, key, origin).await {
                 Ok(opened) => return Ok(opened),
                 Err(OpenFailure::Gone) if last != Some(located) => last = Some(located),
                 Err(OpenFailure::Gone) => {
@@ -120,16 +125,16 @@ impl Store {
         address: Address,
         located: Located,
         key: Option<&ContentKey>,
-        from: From,
+        origin: Origin,
     ) -> Result<Opened, OpenFailure> {
         let (header, readable, start, stored) = match located.file {
             Some(file) => {
                 let opened = self.files.open(&address, file).map_err(gone)?;
                 let readable = Readable { file: Arc::new(opened), pool: self.pool.clone() };
-                let header = match self.headers.get(&file.number).filter(|_| from == From::Anywhere) {
+                let header = match self.headers.get(&file.number).filter(|_| origin == Origin::Anywhere) {
                     Some(header) => header,
                     None => {
-                        let header = Arc::new(readable.header_of_file(file.len, from).await?);
+                        let header = Arc::new(readable.header_of_file(file.len, origin).await?);
                         self.headers.insert(file.number, Arc::clone(&header));
                         header
                     }
@@ -139,10 +144,10 @@ impl Store {
             None => {
                 let file = self.packs.file(located.place.pack).map_err(gone)?;
                 let readable = Readable { file, pool: self.pool.clone() };
-                if from == From::Disk {
+                if origin == Origin::Disk {
                     readable.check_record(address, located).await?;
                 }
-                readable.record(located, from).await?
+                readable.record(located, origin).await?
             }
         };
         if header.address() != address {
@@ -150,7 +155,7 @@ impl Store {
         }
         let reader = Reader::new(header, key).map_err(|needed| OpenFailure::Serve(ServeError::KeyNeeded(needed)))?;
         let damaged = Arc::clone(&self.damaged);
-        Ok(Opened { address, reader, readable, start, stored, from, damaged })
+        Ok(Opened { address, reader, readable, start, stored, origin, damaged })
     }
 }
 
@@ -177,7 +182,7 @@ impl Opened {
             Some(stored) => Ok(stored.slice(piece.stored.start as usize..piece.stored.end as usize)),
             None => {
                 let len = (piece.stored.end - piece.stored.start) as usize;
-                self.readable.fetch(self.start + piece.stored.start, len, self.from).await
+                self.readable.fetch(self.start + piece.stored.start, len, self.origin).await
             }
         };
         let stored = read.map_err(|error| read_error(&self.damaged, self.address, error))?;
@@ -191,8 +196,8 @@ impl Opened {
 }
 
 impl Readable {
-    async fn fetch(&self, offset: u64, len: usize, from: From) -> Result<Bytes, ReadError> {
-        if from == From::Anywhere {
+    async fn fetch(&self, offset: u64, len: usize, origin: Origin) -> Result<Bytes, ReadError> {
+        if origin == Origin::Anywhere {
             return self.read(offset, len).await;
         }
         let readable = self.clone();
@@ -200,9 +205,9 @@ impl Readable {
     }
 
     /// The header of content in a file.
-    async fn header_of_file(&self, len: u64, from: From) -> Result<Header, OpenFailure> {
+    async fn header_of_file(&self, len: u64, origin: Origin) -> Result<Header, OpenFailure> {
         let at_end = len.min(READ_AT_END);
-        let end = self.fetch(len - at_end, at_end as usize, from).await?;
+        let end = self.fetch(len - at_end, at_end as usize, origin).await?;
         let footer = end.len().checked_sub(FOOTER_LEN).and_then(|at| parse_footer(&end[at..]));
         let (start, header_end) = footer.ok_or_else(|| OpenFailure::Damaged("its file has no footer".into()))?;
         if header_end > len - FOOTER_LEN as u64 {
@@ -210,7 +215,7 @@ impl Readable {
         }
         let encoded = match start.checked_sub(len - at_end) {
             Some(at) => end.slice(at as usize..end.len() - FOOTER_LEN),
-            None => self.fetch(start, (header_end - start) as usize, from).await?,
+            None => self.fetch(start, (header_end - start) as usize, origin).await?,
         };
         let (header, _) = Header::decode(&encoded)?;
         if header.stored_len() != start {
@@ -223,7 +228,7 @@ impl Readable {
     async fn record(
         self,
         located: Located,
-        from: From,
+        origin: Origin,
     ) -> Result<(Arc<Header>, Readable, u64, Option<Bytes>), OpenFailure> {
         let place = located.place;
         let groups = located.size.div_ceil(GROUP_LEN as u64);
@@ -231,7 +236,7 @@ impl Readable {
             len if len <= READ_WHOLE_UP_TO => len,
             len => ((HEADER_BESIDE + groups * HEADER_PER_GROUP) as u32).min(len),
         };
-        let record = self.fetch(place.offset.into(), front as usize, from).await?;
+        let record = self.fetch(place.offset.into(), front as usize, origin).await?;
         let prefix = Prefix::read(&record).ok_or_else(|| OpenFailure::Damaged("there is no record of it".into()))?;
         let frame_len = prefix.frame_len();
         let body = record.get(frame_len..).unwrap_or_default();
@@ -289,13 +294,13 @@ fn gone(error: io::Error) -> OpenFailure {
     if error.kind() == io::ErrorKind::NotFound { OpenFailure::Gone } else { OpenFailure::Read(error.into()) }
 }
 
-impl std::convert::From<ReadError> for OpenFailure {
+impl From<ReadError> for OpenFailure {
     fn from(error: ReadError) -> Self {
         Self::Read(error)
     }
 }
 
-impl std::convert::From<Damage> for OpenFailure {
+impl From<Damage> for OpenFailure {
     fn from(damage: Damage) -> Self {
         Self::Damaged(damage.to_string())
     }

@@ -72,7 +72,7 @@ impl Store {
         let was_left = lock.was_left();
         let packs = Arc::new(Packs::new(layout.packs()));
         let Recovered { base, memory, log } = recover(&layout, &packs)?;
-        // No process has given a number that lies in its future, and the records know which were given.
+        // Numbers follow the clock, so that those of this process are higher than those of any before.
         let first = Timestamp::now().as_micros().max(1) as u64;
         let files = Files::new(Arc::clone(&layout), first);
         files.clear_incoming().map_err(OpenError::at(layout.incoming()))?;
@@ -136,7 +136,10 @@ impl Store {
     }
 
     pub(crate) fn is_open(&self) -> Result<(), Trouble> {
-        self.doors().map(drop)
+        match *self.doors.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(_) => Ok(()),
+            None => Err(closed()),
+        }
     }
 
     pub(crate) async fn send(&self, command: Command) -> Result<(), Trouble> {

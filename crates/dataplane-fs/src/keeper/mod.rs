@@ -71,8 +71,10 @@ impl Keeper {
     }
 
     fn checkpoint(&mut self) -> Result<(), Trouble> {
+        let (began, behind) = (Instant::now(), self.index.behind());
         match self.index.checkpoint() {
             Ok(()) => {
+                tracing::debug!(changes = behind, seconds = began.elapsed().as_secs_f64(), "wrote the index");
                 self.failed = None;
                 Ok(())
             }

@@ -48,6 +48,13 @@ pub(super) struct Unanswered {
     files: Vec<LooseFile>,
 }
 
+/// Content to lie somewhere.
+struct Brought {
+    subject: Subject,
+    packed: Option<Packed>,
+    purpose: Purpose,
+}
+
 struct Record {
     frame: Vec<u8>,
     body: Vec<Bytes>,
@@ -148,7 +155,8 @@ impl Batch {
             (_, _, Body::File(file)) => (Some(file), None),
         };
         let subject = Subject { size, key, file: file.as_ref().map(LooseFile::reference) };
-        self.store(address, before, claims, subject, packed, Purpose::Content, log)?;
+        let brought = Brought { subject, packed, purpose: Purpose::Content };
+        self.store(address, before, claims, brought, log)?;
         self.named.extend(file);
         self.next_claim += 1;
         Ok(Some(Kept { claim, key, known: false }))
@@ -177,7 +185,8 @@ impl Batch {
                 let subject = Subject { size: before.size, key: before.key, file: before.file };
                 let claims = before.claims.clone();
                 // It makes room for more than it takes.
-                self.store(address, Some(before), claims, subject, packed, Purpose::Note, log)
+                let brought = Brought { subject, packed, purpose: Purpose::Note };
+                self.store(address, Some(before), claims, brought, log)
             }
             (Some(before), Moved::Claims) if before.claimed == Some(from) => {
                 let claims = before.claims.clone();
@@ -199,11 +208,10 @@ impl Batch {
         address: Address,
         before: Option<Entry>,
         claims: Vec<Held>,
-        subject: Subject,
-        packed: Option<Packed>,
-        purpose: Purpose,
+        brought: Brought,
         log: &mut Log,
     ) -> Result<(), Trouble> {
+        let Brought { subject, packed, purpose } = brought;
         let Subject { size, key, file } = subject;
         let place =
             self.append(Note { address, claims: claims.clone(), subject: Some(subject) }, packed, purpose, log)?;

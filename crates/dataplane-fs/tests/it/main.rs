@@ -124,8 +124,8 @@ async fn empties(directory: &Path, plane: &FsPlane) {
         assert_eq!(delete(plane, owner, stored.address, stored.claim).await, Deletion::Deleted);
     }
     plane.reclaim().await.unwrap();
-    assert_eq!(files(directory, "files"), [PathBuf::new(); 0], "no file is left");
-    assert_eq!(files(directory, "incoming"), [PathBuf::new(); 0], "nothing is left coming in");
+    assert_eq!(files(directory, "files"), Vec::<PathBuf>::new(), "no file is left");
+    assert_eq!(files(directory, "incoming"), Vec::<PathBuf>::new(), "nothing is left coming in");
     let health = plane.backend_health().await;
     assert_eq!((health.contents, health.stored_bytes, health.trouble), (0, 0, None));
     plane.close().await;

@@ -1,6 +1,5 @@
 //! Packs are tidied: with readers and writers beside, by request and by themselves.
 
-use bytes::Bytes;
 use futures::StreamExt;
 use mainstay_dataplane::{Body, DataPlane, Inventory, Owner, Serve, Verify};
 use mainstay_dataplane_fs::FsConfig;
@@ -105,6 +104,6 @@ async fn a_stream_outlives_the_file_and_the_store() {
         while let Some(bytes) = stream.next().await {
             read.extend_from_slice(&bytes.unwrap());
         }
-        assert!(Bytes::from(read) == content);
+        assert!(read == content);
     }
 }
