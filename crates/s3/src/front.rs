@@ -33,6 +33,9 @@ const DRAINED_BYTES: u64 = 256 << 10;
 /// How long that may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What a client is told while nobody is let in. Why that is, the layer's operators see in the cluster's state.
+const CLOSED: &str = "The object store does not serve now. Please try again later.";
+
 /// Answers requests. A clone is the same one.
 #[derive(Clone)]
 pub struct Front(Arc<Inner>);
@@ -43,6 +46,8 @@ struct Inner {
     config: Arc<S3Config>,
     domains: Domains,
     room: Room,
+    /// Whether requests are let in.
+    open: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What is needed of a request's head once s3s has it.
@@ -56,7 +61,7 @@ struct Sender {
 }
 
 impl Front {
-    pub fn new(config: S3Config, objects: Objects) -> Self {
+    pub fn new(config: S3Config, objects: Objects, open: Box<dyn Fn() -> bool + Send + Sync>) -> Self {
         let config = Arc::new(config);
         let domains = Domains::new(config.domains.clone());
         let mut s3 = S3ServiceBuilder::new(Api::new(objects.clone(), config.clone()));
@@ -72,7 +77,7 @@ impl Front {
         limits.form_max_parts = FORM_PARTS;
         s3.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
         let room = Room::new(config.limits.held_bytes);
-        Self(Arc::new(Inner { s3: s3.build(), objects, config, domains, room }))
+        Self(Arc::new(Inner { s3: s3.build(), objects, config, domains, room, open }))
     }
 
     pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
@@ -98,6 +103,9 @@ impl Front {
         id: RequestId,
         sender: &Sender,
     ) -> Result<Response<Body>> {
+        if !(self.0.open)() {
+            return Err(Failure::new(s3s::S3ErrorCode::ServiceUnavailable, CLOSED));
+        }
         if parts.method == Method::OPTIONS {
             let mut response = Response::new(Body::empty());
             *response.headers_mut() = cors::preflight(self.bucket(sender).as_deref(), &parts.headers)?;

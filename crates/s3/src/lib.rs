@@ -26,4 +26,4 @@ mod serve;
 mod stall;
 
 pub use config::{Limits, S3Config};
-pub use serve::serve;
+pub use serve::{serve, serve_while};

@@ -34,10 +34,22 @@ pub async fn serve(
     tls: Option<TlsAcceptor>,
     config: S3Config,
     objects: Objects,
+    stop: watch::Receiver<bool>,
+) {
+    serve_while(|| true, listener, tls, config, objects, stop).await;
+}
+
+/// [`serve`] for an object store that can be closed: while it is not `open`, every request is told to come back later.
+pub async fn serve_while(
+    open: impl Fn() -> bool + Send + Sync + 'static,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    config: S3Config,
+    objects: Objects,
     mut stop: watch::Receiver<bool>,
 ) {
     let limits = config.limits.clone();
-    let front = Front::new(config, objects);
+    let front = Front::new(config, objects, Box::new(open));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.connections));
     loop {

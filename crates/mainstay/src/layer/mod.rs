@@ -20,12 +20,9 @@ use mainstay_control::{Control, Reconciler};
 use mainstay_custody::Custody;
 use mainstay_engine::supervise::{EngineUser, UserError};
 use mainstay_engine::{Engine, EngineError};
-use mainstay_engine_objects::{ObjectStoreConfig, ObjectStoreEngine};
 use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
 use mainstay_http::Api;
 use mainstay_journal::Journal;
-use mainstay_objects::Objects;
-use mainstay_s3::S3Config;
 use mainstay_secrets::{AuditFile, KeyFile, Secrets};
 use mainstay_secrets_engine::{Kind, Refusal};
 use mainstay_storage::{Claim, Service, Store};
@@ -138,7 +135,7 @@ impl Layer {
             None => None,
         };
         if let Some(object_store) = &object_store {
-            engines.push(Arc::new(object_store_engine(&config, object_store.objects.clone())));
+            engines.push(object_store.engine.clone());
         }
         let first = config.listen.dedicated_ports;
         let control_config = mainstay_control::Config {
@@ -187,10 +184,8 @@ impl Layer {
         ready();
         let objects = async {
             let Some((object_store, listener)) = objects else { return };
-            let s3 = s3_config(&self.config);
-            let served = mainstay_s3::serve(listener, tls.clone(), s3, object_store.objects.clone(), stop.clone());
             tokio::select! {
-                () = served => {}
+                () = object_store.serve(&self.config, listener, tls.clone(), stop.clone()) => {}
                 () = object_store.keep_on() => {}
             }
         };
@@ -226,21 +221,6 @@ pub fn engines(config: &Config) -> Result<Vec<Arc<dyn Engine>>, UserError> {
         ..PostgresqlConfig::new(config.data_dir.join("clusters"), user)
     };
     Ok(vec![Arc::new(PostgresqlEngine::new(postgresql))])
-}
-
-/// The object store as an engine among the others.
-fn object_store_engine(config: &Config, objects: Objects) -> ObjectStoreEngine {
-    let own = ObjectStoreConfig {
-        address: config.listen.s3.ip(),
-        port: config.listen.s3.port(),
-        tls: config.listen.tls.is_some(),
-        region: config.s3.region.clone(),
-    };
-    ObjectStoreEngine::new(objects, own)
-}
-
-fn s3_config(config: &Config) -> S3Config {
-    S3Config { region: config.s3.region.clone(), domains: vec![config.s3.domain.clone()], ..S3Config::default() }
 }
 
 async fn listen(key: Key, address: SocketAddr) -> Result<TcpListener, RunError> {
