@@ -21,6 +21,7 @@ use mainstay_objects::{
 };
 use mainstay_storage::{Location, Service, Store};
 use mainstay_types::InstanceId;
+use tokio::task::JoinSet;
 
 /// How long a rate is measured.
 const MEASURED: Duration = Duration::from_secs(3);
@@ -57,6 +58,7 @@ impl Feed for Nothing {
     }
 }
 
+#[derive(Clone)]
 struct Opened {
     objects: Objects,
     plane: Arc<FsPlane>,
@@ -72,25 +74,23 @@ async fn main() {
 
     let opened = open(directory.path()).await;
     make_bucket(&opened).await;
-    let mut rates = Vec::new();
+    let mut costs = Vec::new();
     for tenth in 0..10 {
-        let rate = fill(&opened, tenth * total / 10, (tenth + 1) * total / 10).await;
-        println!(
-            "PUT, {FILLERS} tasks, objects {:>7} to {:>7} {rate:>9.0} /s",
-            tenth * total / 10,
-            (tenth + 1) * total / 10
-        );
-        rates.push(rate);
+        let (from, to) = (tenth * total / 10, (tenth + 1) * total / 10);
+        let cost = fill(&opened, from, to).await;
+        println!("PUT, {FILLERS} tasks, objects {from:>7} to {to:>7} {cost}");
+        costs.push(cost);
         if tenth == 0 || tenth == 9 {
-            listings(&opened, (tenth + 1) * total / 10).await;
+            listings(&opened, to).await;
         }
     }
-    println!("last tenth to first                 {:>9.2}", rates[9] / rates[0]);
+    println!("rate of the last tenth to the first {:>9.2}", costs[9].rate / costs[0].rate);
 
-    let next = AtomicU64::new(total);
+    let mut filled = total;
     for tasks in [1, 8, 32] {
-        let rate = measure(tasks, |_| put(&opened, next.fetch_add(1, Ordering::Relaxed))).await;
-        println!("PUT 4 KiB, {tasks:>2} tasks                {rate:>9.0} /s");
+        let (cost, calls) = measure(&opened, tasks, Call::PutFrom(filled)).await;
+        filled += calls;
+        println!("PUT 4 KiB, {tasks:>2} tasks                {cost}");
     }
     opened.objects.close().await;
     opened.plane.close().await;
@@ -99,15 +99,49 @@ async fn main() {
     let started = Instant::now();
     let opened = open(directory.path()).await;
     println!("start, index and data plane         {:>9.2} ms", started.elapsed().as_secs_f64() * 1e3);
-    for tasks in [1, 8, 32] {
-        let rate = measure(tasks, |number| get(&opened, number % HOT)).await;
-        println!("GET 4 KiB, hot, {tasks:>2} tasks           {rate:>9.0} /s");
-    }
-    for tasks in [1, 8, 32] {
-        let rate = measure(tasks, |number| get(&opened, scatter(number) % total)).await;
-        println!("GET 4 KiB, anywhere, {tasks:>2} tasks      {rate:>9.0} /s");
+    for (name, call) in [("hot", Call::GetHot), ("anywhere", Call::GetBelow(total))] {
+        for tasks in [1, 8, 32] {
+            let (cost, _) = measure(&opened, tasks, call).await;
+            println!("GET 4 KiB, {name:<8}, {tasks:>2} tasks      {cost}");
+        }
     }
     println!("resident memory                     {:>9} MiB", resident() >> 20);
+}
+
+/// What calls cost. On a machine that does other things too, the rate tells of those as well; the rest does not.
+struct Cost {
+    rate: f64,
+    cpu_micros: f64,
+    written: f64,
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rate, cpu_micros, written } = self;
+        write!(f, "{rate:>9.0} /s, {cpu_micros:>6.1} us CPU and {:>5.1} KiB written each", written / 1024.0)
+    }
+}
+
+/// Takes the cost of what follows.
+struct Meter {
+    started: Instant,
+    cpu: f64,
+    written: u64,
+}
+
+impl Meter {
+    fn start() -> Self {
+        Self { started: Instant::now(), cpu: cpu_seconds(), written: written() }
+    }
+
+    fn stop(self, calls: u64) -> Cost {
+        let calls = calls as f64;
+        Cost {
+            rate: calls / self.started.elapsed().as_secs_f64(),
+            cpu_micros: (cpu_seconds() - self.cpu) * 1e6 / calls,
+            written: (written() - self.written) as f64 / calls,
+        }
+    }
 }
 
 /// Counts in an order that no cache foresees.
@@ -169,34 +203,62 @@ async fn get(opened: &Opened, number: u64) {
     }
 }
 
-/// Puts objects in an order that is not that of their keys.
-async fn fill(opened: &Opened, from: u64, to: u64) -> f64 {
-    let started = Instant::now();
-    let next = AtomicU64::new(from);
-    let filler = || async {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= to {
-                return;
+/// Puts objects beside one another.
+async fn fill(opened: &Opened, from: u64, to: u64) -> Cost {
+    let meter = Meter::start();
+    let next = Arc::new(AtomicU64::new(from));
+    let mut fillers = JoinSet::new();
+    for _ in 0..FILLERS {
+        let (opened, next) = (opened.clone(), next.clone());
+        fillers.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= to {
+                    return;
+                }
+                put(&opened, number).await;
             }
-            put(opened, number).await;
-        }
-    };
-    futures::future::join_all((0..FILLERS).map(|_| filler())).await;
-    (to - from) as f64 / started.elapsed().as_secs_f64()
+        });
+    }
+    fillers.join_all().await;
+    meter.stop(to - from)
 }
 
-/// Calls that come back each second, where so many are under way at once, on all threads.
-async fn measure<F: Future<Output = ()>>(tasks: u64, call: impl Fn(u64) -> F) -> f64 {
-    let number = AtomicU64::new(0);
-    let started = Instant::now();
-    let task = || async {
-        while started.elapsed() < MEASURED {
-            call(number.fetch_add(1, Ordering::Relaxed)).await;
+/// What is called again and again.
+#[derive(Clone, Copy)]
+enum Call {
+    PutFrom(u64),
+    GetHot,
+    GetBelow(u64),
+}
+
+impl Call {
+    async fn run(self, opened: &Opened, number: u64) {
+        match self {
+            Self::PutFrom(first) => put(opened, first + number).await,
+            Self::GetHot => get(opened, number % HOT).await,
+            Self::GetBelow(total) => get(opened, scatter(number) % total).await,
         }
-    };
-    futures::future::join_all((0..tasks).map(|_| task())).await;
-    number.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
+    }
+}
+
+/// Calls one after the other in each of so many tasks.
+async fn measure(opened: &Opened, tasks: u64, call: Call) -> (Cost, u64) {
+    let meter = Meter::start();
+    let until = meter.started + MEASURED;
+    let next = Arc::new(AtomicU64::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..tasks {
+        let (opened, next) = (opened.clone(), next.clone());
+        callers.spawn(async move {
+            while Instant::now() < until {
+                call.run(&opened, next.fetch_add(1, Ordering::Relaxed)).await;
+            }
+        });
+    }
+    callers.join_all().await;
+    let calls = next.load(Ordering::Relaxed);
+    (meter.stop(calls), calls)
 }
 
 async fn listings(opened: &Opened, objects: u64) {
@@ -223,6 +285,13 @@ fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+/// Bytes that this process had written to the disk (proc(5), `io`).
+fn written() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap();
+    let line = io.lines().find(|line| line.starts_with("write_bytes:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn resident() -> u64 {
