@@ -79,9 +79,15 @@ async fn rates(plane: &FsPlane, seeds: &mut Seeds) {
         }
     }
     for (tasks, md5) in [(1, false), (8, false), (1, true), (8, true)] {
+        let cpu = cpu_seconds();
+        let first = seeds.next;
         let rate = ingest(plane, seeds, tasks, LARGE, md5).await;
+        let per_gb = (cpu_seconds() - cpu) / ((seeds.next - first) as f64 * LARGE as f64 / 1e9);
         let with = if md5 { ", MD5" } else { "" };
-        println!("ingest 64 MiB, durable, {tasks} tasks{with:<5} {:>16.0} MB/s", mb(rate, LARGE));
+        println!(
+            "ingest 64 MiB, durable, {tasks} tasks{with:<5} {:>16.0} MB/s {per_gb:>6.2} CPU s/GB",
+            mb(rate, LARGE)
+        );
     }
     large_served(plane, seeds).await;
     remove_all(plane).await;
@@ -242,7 +248,7 @@ async fn large_served(plane: &FsPlane, seeds: &mut Seeds) {
     let source = content(&template(LARGE), LARGE, seeds.next);
     let address = plane.ingest_stream(source, Hints::plain(Owner::Objects)).await.unwrap().address;
     for tasks in [1, 8] {
-        let begun = Instant::now();
+        let (begun, cpu) = (Instant::now(), cpu_seconds());
         let running: Vec<_> = (0..tasks)
             .map(|_| {
                 let plane = plane.clone();
@@ -264,10 +270,9 @@ async fn large_served(plane: &FsPlane, seeds: &mut Seeds) {
         for task in running {
             bytes += task.await.unwrap();
         }
-        println!(
-            "serve 64 MiB, verified, {tasks} tasks {:>22.0} MB/s",
-            bytes as f64 / 1e6 / begun.elapsed().as_secs_f64()
-        );
+        let rate = bytes as f64 / 1e6 / begun.elapsed().as_secs_f64();
+        let per_gb = (cpu_seconds() - cpu) / (bytes as f64 / 1e9);
+        println!("serve 64 MiB, verified, {tasks} tasks {rate:>22.0} MB/s {per_gb:>6.2} CPU s/GB");
     }
 }
 
@@ -342,4 +347,12 @@ fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+/// What all threads of this process have had of the processors, in user and system mode.
+fn cpu_seconds() -> f64 {
+    // The kernel counts in hundredths of a second there, whatever its own clock is (proc_pid_stat(5)).
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }

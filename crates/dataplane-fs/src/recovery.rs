@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mainstay_dataplane::Address;
-use rustix::fs::fdatasync;
+use rustix::fs::{SeekFrom, fdatasync, seek};
+use rustix::io::Errno;
 
 use crate::OpenError;
 use crate::entry::Entry;
@@ -146,9 +147,14 @@ impl From<BaseError> for ReplayError {
 impl Replay<'_> {
     /// Follows all packs from some position on, and answers the head of the last, where it can be written to.
     fn follow(&mut self, list: &[PackId], from: Position) -> Result<Option<Head>, ReplayError> {
-        let list: Vec<PackId> = list.iter().copied().filter(|pack| *pack >= from.pack).collect();
-        for pack in &list {
-            self.read_head(*pack)?;
+        let mut list: Vec<PackId> = list.iter().copied().filter(|pack| *pack >= from.pack).collect();
+        for pack in list.clone() {
+            self.read_head(pack)?;
+        }
+        if let Some(unfinished) = list.pop_if(|last| !self.heads.contains_key(last))
+            && !self.remove_unfinished(unfinished).map_err(|error| ReplayError::Pack(unfinished, error))?
+        {
+            list.push(unfinished);
         }
         for (number, pack) in list.iter().enumerate() {
             let start = if *pack == from.pack { from.offset } else { HEAD_LEN };
@@ -173,6 +179,21 @@ impl Replay<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Removes a pack without a head if it has nothing else either: a process was killed while it began it.
+    fn remove_unfinished(&self, pack: PackId) -> io::Result<bool> {
+        let nothing_behind_head = match seek(&*self.packs.file(pack)?, SeekFrom::Data(HEAD_LEN)) {
+            Err(Errno::NXIO) => true,
+            Ok(_) | Err(Errno::INVAL | Errno::OPNOTSUPP) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if nothing_behind_head {
+            self.packs.remove(pack)?;
+        } else {
+            tracing::error!(%pack, "a pack has lost its head: what is in it is not found again, but left there");
+        }
+        Ok(nothing_behind_head)
     }
 
     fn pack(&mut self, pack: PackId, start: u64, end: Option<u64>, is_last: bool) -> Result<(), Step> {

@@ -1,7 +1,8 @@
 //! The store: what it consists of, how it begins to work, and how it ends.
 
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -82,12 +83,14 @@ impl Store {
         let (writer, commands) = mpsc::channel(MAX_WAITING);
         let (keeper, jobs) = sync_channel(MAX_JOBS);
         let (index_of, files_of, packs_of) = (Arc::clone(&index), files.clone(), Arc::clone(&packs));
+        let checkpoint_asked = Arc::new(AtomicBool::new(false));
         let at_work = Keeper {
             index: index_of,
             packs: packs_of,
             files: files_of,
             commands: writer.downgrade(),
             checkpoint_after: config.checkpoint_after,
+            checkpoint_asked: Arc::clone(&checkpoint_asked),
             tidy: config.tidy,
             failed: None,
             stuck: Vec::new(),
@@ -102,6 +105,7 @@ impl Store {
             next_claim,
             pack_len: config.pack_len,
             checkpoint_after: config.checkpoint_after,
+            checkpoint_asked,
             rotation_failed: None,
         };
         let writing = spawn("fs-writer", move || at_work.run(commands)).map_err(OpenError::at(directory))?;
@@ -156,11 +160,8 @@ impl Store {
     pub(crate) async fn reclaim(&self) -> Result<u64, Trouble> {
         let keeper = self.doors()?.keeper;
         let (reply, answer) = oneshot::channel();
-        match keeper.try_send(Job::Reclaim(reply)) {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(closed())),
-            Err(TrySendError::Full(_)) => Err(Trouble::unavailable("the content store has too much to tidy already")),
-            Err(TrySendError::Disconnected(_)) => Err(closed()),
-        }
+        blocking(move || keeper.send(Job::Reclaim(reply))).await?.map_err(|_| closed())?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Bytes that are free on the disk for this process.

@@ -3,6 +3,7 @@
 mod tidy;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,7 @@ pub(crate) struct Keeper {
     /// How it asks the writer; weak, so that the writer ends when nobody else can ask.
     pub commands: mpsc::WeakSender<Command>,
     pub checkpoint_after: usize,
+    pub checkpoint_asked: Arc<AtomicBool>,
     pub tidy: bool,
     /// When a checkpoint failed last.
     pub failed: Option<Instant>,
@@ -56,6 +58,7 @@ impl Keeper {
         loop {
             match jobs.recv_timeout(CHECKPOINT_EVERY) {
                 Ok(Job::CheckpointIfDue) => {
+                    self.checkpoint_asked.store(false, Ordering::SeqCst);
                     if self.index.behind() >= self.checkpoint_after {
                         self.checkpoint_unasked();
                     }
@@ -63,7 +66,11 @@ impl Keeper {
                 Ok(Job::Discard(file)) => drop(file),
                 Ok(Job::Reclaim(reply)) => drop(reply.send(self.reclaim())),
                 Ok(Job::Sweep) => self.sweep(),
-                Err(RecvTimeoutError::Timeout) => self.checkpoint_unasked(),
+                Err(RecvTimeoutError::Timeout) => {
+                    // In case that there was no room for the request.
+                    self.checkpoint_asked.store(false, Ordering::SeqCst);
+                    self.checkpoint_unasked();
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }

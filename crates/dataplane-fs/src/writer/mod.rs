@@ -7,6 +7,7 @@
 mod batch;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,8 @@ pub(crate) struct Writer {
     pub next_claim: u64,
     pub pack_len: u64,
     pub checkpoint_after: usize,
+    /// Whether the keeper was asked for a checkpoint and has not looked yet.
+    pub checkpoint_asked: Arc<AtomicBool>,
     /// When the next pack could not be begun.
     pub rotation_failed: Option<Instant>,
 }
@@ -172,7 +175,7 @@ impl Writer {
         for file in doomed {
             let _ = self.keeper.try_send(Job::Discard(file));
         }
-        if self.index.behind() >= self.checkpoint_after {
+        if self.index.behind() >= self.checkpoint_after && !self.checkpoint_asked.swap(true, Ordering::SeqCst) {
             let _ = self.keeper.try_send(Job::CheckpointIfDue);
         }
     }
