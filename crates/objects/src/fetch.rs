@@ -126,9 +126,6 @@ pub(crate) async fn manifest(store: &Store, id: u64) -> Result<Option<Arc<Manife
 }
 
 pub(crate) async fn upload(store: &Store, id: u64) -> Result<Option<Arc<UploadRow>>, IndexError> {
-    if i64::try_from(id).is_err() {
-        return Ok(None);
-    }
     let sql = "SELECT id, bucket, key, record FROM uploads WHERE id = $1";
     let rows = store.read(Statement::new(sql, [integer(id)])).await?;
     rows.first().map(|row| upload_row(row).map(Arc::new)).transpose()

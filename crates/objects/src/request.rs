@@ -145,7 +145,7 @@ pub struct UploadId {
 
 /// Text that names no upload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an upload's id is 32 lowercase hexadecimal digits")]
+#[error("an upload's id is 32 lowercase hexadecimal digits, the first of them below 8")]
 pub struct InvalidUploadId;
 
 /// Begins an upload.
@@ -264,6 +264,9 @@ impl std::str::FromStr for UploadId {
             return Err(InvalidUploadId);
         }
         let number = |digits| u64::from_str_radix(digits, 16).map_err(|_| InvalidUploadId);
-        Ok(Self { sequence: number(&text[..16])?, random: number(&text[16..])? })
+        // The index counts in signed numbers: beyond them no upload was ever begun.
+        let sequence = number(&text[..16])?;
+        i64::try_from(sequence).map_err(|_| InvalidUploadId)?;
+        Ok(Self { sequence, random: number(&text[16..])? })
     }
 }

@@ -42,6 +42,21 @@ pub fn complete(upload: &UploadRef, parts: &[(u32, &[u8])]) -> Complete {
 }
 
 on_both! {
+    async fn an_id_that_no_upload_can_have_harms_nobody(fixture: Fixture) {
+        let bucket = fixture.bucket("films", Versioning::Unversioned).await;
+        for id in ["ffffffffffffffff0000000000000000", "80000000000000000000000000000000"] {
+            // It names nothing, and is refused as such at the latest when something is asked of it.
+            let Ok(id) = id.parse() else { continue };
+            let upload = UploadRef { bucket: bucket.clone(), key: "film".parse().unwrap(), id };
+            let aborted = fixture.objects.abort(&upload).await;
+            assert!(matches!(aborted, Err(Error::Refused(Refusal::NoSuchUpload))), "{aborted:?}");
+        }
+        let highest = "7fffffffffffffff0000000000000000".parse().unwrap();
+        let upload = UploadRef { bucket: bucket.clone(), key: "film".parse().unwrap(), id: highest };
+        assert!(matches!(fixture.objects.abort(&upload).await, Err(Error::Refused(Refusal::NoSuchUpload))));
+        fixture.put(&bucket, "film", b"content").await;
+    }
+
     async fn parts_become_an_object_and_those_not_listed_go(fixture: Fixture) {
         let bucket = fixture.bucket("films", Versioning::Unversioned).await;
         let upload = begin(&fixture, &bucket, "film").await;
