@@ -134,7 +134,7 @@ impl Writer {
                     tries += 1;
                 }
                 // One that meets damage fails alone, and not with all that happen to be beside it.
-                (decided, Err(Failure::Contradicted(_))) if decided > 1 => limit = 1,
+                (decided, Err(Failure::Contradicted(_) | Failure::Unreadable(_))) if decided > 1 => limit = 1,
                 (decided, Err(failure)) => break (decided, Err(IndexError::from(failure))),
                 (decided, Ok(())) => break (decided, Ok(())),
             }
@@ -155,13 +155,13 @@ impl Writer {
         if self.doubtful
             && let Err(error) = self.catch_up().await
         {
-            return (waiting.len(), Err(error.into()));
+            return (waiting.len(), Err(Failure::Index(error)));
         }
         let inner = self.inner.clone();
         let mut stage = Stage::new(inner.now(), self.sequence, inner.directory(), inner.usages());
         let decided = match decide(&inner, &mut stage, waiting, limit).await {
             Ok(decided) => decided,
-            Err(error) => return (waiting.len(), Err(error.into())),
+            Err(error) => return (waiting.len().min(limit), Err(error.into())),
         };
         let Some((statements, outcome)) = stage.finish() else { return (decided, Ok(())) };
         (decided, self.store(statements, outcome).await)
@@ -215,6 +215,8 @@ enum Failure {
     Overtaken(WriteError),
     /// What is stored is not what one of the mutations was decided on.
     Contradicted(WriteError),
+    /// A row that one of the mutations depends on is damaged.
+    Unreadable(IndexError),
     Index(IndexError),
 }
 
@@ -244,7 +246,10 @@ async fn decide(
 
 impl From<IndexError> for Failure {
     fn from(error: IndexError) -> Self {
-        Self::Index(error)
+        match error {
+            IndexError::Record(_) => Self::Unreadable(error),
+            error => Self::Index(error),
+        }
     }
 }
 
@@ -252,7 +257,7 @@ impl From<Failure> for IndexError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Overtaken(error) | Failure::Contradicted(error) => error.into(),
-            Failure::Index(error) => error,
+            Failure::Unreadable(error) | Failure::Index(error) => error,
         }
     }
 }

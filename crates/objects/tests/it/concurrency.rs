@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mainstay_bucket::conditions::EntityTags;
 use mainstay_bucket::{Conditions, Settings, Versioning};
-use mainstay_objects::{CreatedBy, Error, NewBucket, Put, Refusal};
+use mainstay_objects::{CreatedBy, Error, IndexError, NewBucket, Put, Refusal};
 use mainstay_types::Timestamp;
 
 use crate::harness::{account, attributes, deletion, put};
@@ -35,6 +35,25 @@ on_both! {
             assert_eq!(head, won[0]);
         }
         fixture.check().await;
+    }
+
+    async fn who_meets_a_damaged_row_fails_alone(fixture: Fixture) {
+        let bucket = fixture.bucket("rows", Versioning::Unversioned).await;
+        fixture.put(&bucket, "damaged", b"content").await;
+        fixture.alter("UPDATE objects SET record = contents.address FROM contents WHERE key = 'damaged'").await;
+        let fixture = fixture.reopen().await;
+        let puts = (0..48).map(|number| {
+            let (objects, bucket) = (fixture.objects.clone(), bucket.clone());
+            let key = if number % 16 == 8 { "damaged".to_owned() } else { format!("whole-{number}") };
+            async move { (number, put(&objects, &bucket, &key, key.as_bytes(), Conditions::default()).await) }
+        });
+        for (number, result) in futures::future::join_all(puts).await {
+            match result {
+                Ok(_) => assert_ne!(number % 16, 8),
+                Err(Error::Index(IndexError::Record(_))) => assert_eq!(number % 16, 8),
+                Err(error) => panic!("{number}: {error}"),
+            }
+        }
     }
 
     async fn the_same_content_is_put_copied_deleted_and_collected_at_once(fixture: Fixture) {

@@ -208,6 +208,11 @@ impl Fixture {
         self.store.read(Statement::new(sql, [])).await.unwrap()
     }
 
+    /// Changes the index behind the object store's back.
+    pub async fn alter(&self, sql: &'static str) {
+        self.store.write(vec![Statement::new(sql, [])]).await.unwrap();
+    }
+
     /// What the data plane keeps.
     pub async fn held(&self) -> Vec<Address> {
         let stored = self.plane.inventory.contents(Owner::Objects, None, 1_000_000).await.unwrap();
