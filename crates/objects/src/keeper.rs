@@ -9,7 +9,7 @@ use mainstay_bucket::{Conditions, ObjectKey, Tags, VersionId, Versioning};
 use mainstay_dataplane::{Address, Claim, Deletion, Owner, Stored};
 use mainstay_storage::Statement;
 use mainstay_types::Timestamp;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::account::Bucket;
 use crate::error::{Error, IndexError};
@@ -72,35 +72,41 @@ impl Objects {
 
     /// Keeps the object store in order for as long as it is polled. It can be dropped at any time.
     pub async fn keep_on(&self) {
-        let every = |period: Duration| {
-            let mut every = interval(period);
-            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            every
-        };
-        let (mut collect, mut expire, mut search) = (every(COLLECT_EVERY), every(EXPIRE_EVERY), every(SEARCH_EVERY));
-        let mut tell_at = Instant::now();
-        let mut waiting = true;
+        tokio::join!(self.tell_on(), self.tidy_on(), self.search_on());
+    }
+
+    /// Tells notifications. Nothing else that is kept in order makes them wait.
+    async fn tell_on(&self) {
         loop {
-            let result = tokio::select! {
-                () = self.inner.outbox.notified() => {
-                    waiting = true;
-                    Ok(())
+            match self.publish().await {
+                Ok(_) => self.inner.outbox.notified().await,
+                Err(error) => {
+                    warn(&error);
+                    sleep(TELL_AGAIN).await;
                 }
-                () = tokio::time::sleep_until(tell_at), if waiting => self.publish().await.map(|_| waiting = false),
+            }
+        }
+    }
+
+    async fn tidy_on(&self) {
+        let (mut collect, mut expire) = (every(COLLECT_EVERY), every(EXPIRE_EVERY));
+        loop {
+            let done = tokio::select! {
                 _ = collect.tick() => self.collect(Timestamp::now()).await.map(drop),
                 _ = expire.tick() => self.expire(Timestamp::now(), &mut Kept::default()).await,
-                _ = search.tick() => match self.search(Timestamp::now()).await {
-                    Ok(_) => {
-                        self.reclaim().await;
-                        Ok(())
-                    }
-                    Err(error) => Err(error),
-                },
             };
-            if let Err(error) = result {
-                let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, source, "the object store could not be kept in order; it is tried again");
-                tell_at = Instant::now() + TELL_AGAIN;
+            done.unwrap_or_else(|error| warn(&error));
+        }
+    }
+
+    /// Searches content, and gives back the room of what is gone: much to read and to move.
+    async fn search_on(&self) {
+        let mut search = every(SEARCH_EVERY);
+        loop {
+            search.tick().await;
+            match self.search(Timestamp::now()).await {
+                Ok(_) => drop(self.reclaim().await),
+                Err(error) => warn(&error),
             }
         }
     }
@@ -318,6 +324,18 @@ impl Objects {
         }
         Ok(done)
     }
+}
+
+/// The next tick comes a whole period after a round that took longer than one.
+fn every(period: Duration) -> Interval {
+    let mut every = interval(period);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every
+}
+
+fn warn(error: &Error) {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    tracing::warn!(%error, source, "the object store could not be kept in order; it is tried again");
 }
 
 /// The versions of a key, the newest first, as rules see them: each knows of the one before it, and a delete marker

@@ -1,14 +1,21 @@
 //! Expiry, collection and notifications.
 
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use mainstay_bucket::lifecycle::{Expiration, Filter, Lifecycle, NoncurrentExpiration, Rule};
 use mainstay_bucket::notification::{EventKind, EventPattern, Notification, Notifications, TargetKind};
-use mainstay_bucket::{BucketName, Settings, Tags, Versioning};
+use mainstay_bucket::{BucketName, Conditions, Settings, Tags, Versioning};
+use mainstay_dataplane::{Address, Inventory, Owner, Stored, Trouble};
+use mainstay_objects::{Limits, NewBucket};
+use mainstay_storage::Statement;
 use mainstay_types::Timestamp;
 
-use crate::harness::Fixture;
+use crate::harness::{Fixture, Place, TestFeed, TestKeys, account, deletion, open, put};
 use crate::on_both;
+use crate::plane::MemoryPlane;
 use crate::uploads::{begin, part};
 
 const DAY: u64 = 24 * 3600;
@@ -35,6 +42,61 @@ fn rule(prefix: &str) -> Rule {
 
 fn in_days(days: u64) -> Timestamp {
     Timestamp::now().plus_seconds(days * DAY)
+}
+
+/// Never comes to an end with what it is asked for.
+struct Stalled;
+
+#[async_trait]
+impl Inventory for Stalled {
+    async fn contents(&self, _: Owner, _: Option<Address>, _: usize) -> Result<Vec<Stored>, Trouble> {
+        std::future::pending().await
+    }
+
+    async fn reclaim(&self) -> Result<u64, Trouble> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_long_makes_nothing_else_wait() {
+    let (place, keys, feed) = (Place::in_files(), Arc::<TestKeys>::default(), Arc::<TestFeed>::default());
+    let plane = Arc::new(MemoryPlane::default());
+    let (objects, store) =
+        open(&place.location, plane.clone(), Arc::new(Stalled), keys.clone(), feed.clone(), Duration::ZERO).await;
+    let limits = Limits { buckets: 1, ..Limits::default() };
+    objects.put_account(&account(), limits).await.unwrap();
+    let wish = Notification {
+        id: "all".to_owned(),
+        kind: TargetKind::Queue,
+        events: vec![EventPattern::GroupOf(EventKind::Put)],
+        prefix: None,
+        suffix: None,
+    };
+    let notifications = Some(Notifications::new(vec![wish]).unwrap());
+    let settings = Settings { notifications, ..Settings::default() };
+    let bucket = BucketName::from_str("docs").unwrap();
+    objects.create_bucket(NewBucket { name: bucket.clone(), account: account(), settings }).await.unwrap();
+    put(&objects, &bucket, "before", b"content", Conditions::default()).await.unwrap();
+    objects.delete(deletion(&bucket, "before", None)).await.unwrap();
+    let keeper = tokio::spawn({
+        let objects = objects.clone();
+        async move { objects.keep_on().await }
+    });
+    let done = async {
+        while store.read(Statement::new("SELECT 1 FROM contents", [])).await.unwrap().first().is_some()
+            || feed.told.lock().unwrap().is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+        // Also what happens once something takes long already.
+        put(&objects, &bucket, "later", b"other", Conditions::default()).await.unwrap();
+        while feed.told.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), done).await.unwrap();
+    keeper.abort();
 }
 
 on_both! {
