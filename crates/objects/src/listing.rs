@@ -18,6 +18,9 @@ use crate::stored;
 use crate::version::VersionEntry;
 use crate::walk::{Scope, Start, Step, Walk};
 
+/// Objects, versions or uploads of a page, however many are asked for: a hundred times what S3 gives, and some 50 MiB.
+const LONGEST_PAGE: usize = 100_000;
+
 /// Rows that are read behind the page, so that whether it is the last is known.
 const BEHIND: usize = 1;
 
@@ -86,13 +89,14 @@ struct VersionRow {
 
 impl Inner {
     pub async fn list(&self, bucket: &Bucket, query: &ListQuery) -> Result<Page, IndexError> {
-        let scope = Scope { prefix: &query.prefix, delimiter: query.delimiter.as_deref() };
-        let mut walk = Walk::new(scope, query.limit);
         let mut page = Page::default();
+        let Some(scope) = Scope::new(&query.prefix, query.delimiter.as_deref()) else { return Ok(page) };
+        let limit = query.limit.min(LONGEST_PAGE);
+        let mut walk = Walk::new(scope, limit);
         let mut start = scope.start(query.after.as_deref());
         let mut last = None;
         loop {
-            let room = query.limit - page.objects.len() - page.prefixes.len() + BEHIND;
+            let room = limit - page.objects.len() - page.prefixes.len() + BEHIND;
             let rows = self.store.read(object_rows(bucket.id, scope, &start, room)).await?;
             let ended = rows.len() < room;
             for row in rows {
@@ -115,16 +119,19 @@ impl Inner {
                 }
                 start = walk.next(key, 0);
             }
-            if ended || query.limit == 0 {
+            if ended || limit == 0 {
                 return Ok(page);
             }
         }
     }
 
     pub async fn list_versions(&self, bucket: &Bucket, query: &VersionsQuery) -> Result<VersionsPage, IndexError> {
-        let scope = Scope { prefix: &query.prefix, delimiter: query.delimiter.as_deref() };
+        let mut page = VersionsPage::default();
+        let Some(scope) = Scope::new(&query.prefix, query.delimiter.as_deref()) else { return Ok(page) };
         let start = match &query.after {
-            Some((key, Some(id))) if *key >= query.prefix => self.behind_version(bucket.id, key, id).await?,
+            Some((key, Some(id))) if *key >= query.prefix && !key.contains('\0') => {
+                self.behind_version(bucket.id, key, id).await?
+            }
             after => scope.start(after.as_ref().map(|(key, _)| key.as_str())),
         };
         // What goes on within a key is not the newest of it.
@@ -132,8 +139,7 @@ impl Inner {
             Start::Behind(key, _) => Some(key.clone()),
             Start::At(_) => None,
         };
-        let mut page = VersionsPage::default();
-        let mut rows = Rows::<VersionRow>::new(self, bucket.id, scope, start, query.limit);
+        let mut rows = Rows::<VersionRow>::new(self, bucket.id, scope, start, query.limit.min(LONGEST_PAGE));
         let mut last = None;
         while let Some(row) = rows.next().await? {
             match row {
@@ -154,13 +160,15 @@ impl Inner {
     }
 
     pub async fn uploads(&self, bucket: &Bucket, query: &UploadsQuery) -> Result<UploadsPage, IndexError> {
-        let scope = Scope { prefix: &query.prefix, delimiter: query.delimiter.as_deref() };
+        let mut page = UploadsPage::default();
+        let Some(scope) = Scope::new(&query.prefix, query.delimiter.as_deref()) else { return Ok(page) };
         let start = match &query.after {
-            Some((key, Some(id))) if *key >= query.prefix => Start::Behind(key.clone(), id.place()),
+            Some((key, Some(id))) if *key >= query.prefix && !key.contains('\0') => {
+                Start::Behind(key.clone(), id.place())
+            }
             after => scope.start(after.as_ref().map(|(key, _)| key.as_str())),
         };
-        let mut page = UploadsPage::default();
-        let mut rows = Rows::<UploadRow>::new(self, bucket.id, scope, start, query.limit);
+        let mut rows = Rows::<UploadRow>::new(self, bucket.id, scope, start, query.limit.min(LONGEST_PAGE));
         let mut last: Option<(String, Option<UploadId>)> = None;
         while let Some(row) = rows.next().await? {
             match row {

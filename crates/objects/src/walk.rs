@@ -59,9 +59,15 @@ const GREATEST: &str = const {
 // === impl Scope ===
 
 impl<'q> Scope<'q> {
+    /// What a caller asks for; none where no key can be in it, since no key has a NUL character.
+    pub fn new(prefix: &'q str, delimiter: Option<&'q str>) -> Option<Self> {
+        let delimiter = delimiter.filter(|delimiter| !delimiter.is_empty() && !delimiter.contains('\0'));
+        (!prefix.contains('\0')).then_some(Self { prefix, delimiter })
+    }
+
     /// The common prefix that a key is rolled up into.
     pub fn common_prefix<'k>(&self, key: &'k str) -> Option<&'k str> {
-        let delimiter = self.delimiter.filter(|delimiter| !delimiter.is_empty())?;
+        let delimiter = self.delimiter?;
         let rest = key.strip_prefix(self.prefix)?;
         let found = rest.find(delimiter)?;
         Some(&key[..self.prefix.len() + found + delimiter.len()])
@@ -69,6 +75,8 @@ impl<'q> Scope<'q> {
 
     /// Where the listing begins: behind a key, or behind all keys below a common prefix.
     pub fn start(&self, after: Option<&str>) -> Start {
+        // What follows a NUL character is less than anything that a key can have there.
+        let after = after.map(|after| after.split('\0').next().unwrap_or_default());
         match after {
             Some(after) if self.common_prefix(after) == Some(after) => Start::below(after),
             Some(after) if after >= self.prefix => Start::At(just_after(after)),
@@ -84,7 +92,7 @@ impl<'q> Scope<'q> {
     /// What follows the delimiter in place of it, so that all keys below a common prefix are skipped; none where nothing
     /// can be skipped.
     pub fn skip(&self) -> Option<(&'q str, String)> {
-        let delimiter = self.delimiter.filter(|delimiter| !delimiter.is_empty())?;
+        let delimiter = self.delimiter?;
         Some((delimiter, successor(delimiter)?))
     }
 }
@@ -201,6 +209,7 @@ mod tests {
             (Some("p/x"), "p/x\u{1}"),
             (Some("p/x/"), "p/x0"),
             (Some("p/x/y"), "p/x/y\u{1}"),
+            (Some("p/x\0/"), "p/x\u{1}"),
         ] {
             assert_eq!(scope.start(after), Start::At(start.to_owned()), "{after:?}");
         }

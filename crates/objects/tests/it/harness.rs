@@ -1,6 +1,7 @@
 //! An object store of a test's own.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -55,6 +56,11 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let location = Location::Directory(directory.path().to_owned());
         Self { location, directory: Some(Arc::new(directory)) }
+    }
+
+    /// The index, where it is in files.
+    pub fn file(&self) -> PathBuf {
+        self.directory.as_ref().unwrap().path().join("objects.sqlite")
     }
 
     pub fn in_postgres() -> Self {

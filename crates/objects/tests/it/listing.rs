@@ -103,6 +103,30 @@ on_both! {
         }
     }
 
+    async fn characters_that_no_key_has_match_nothing(fixture: Fixture) {
+        let bucket = fixture.bucket("nul", Versioning::Enabled).await;
+        for key in ["a", "a/b", "b"] {
+            fixture.put(&bucket, key, b"").await;
+        }
+        let nul = |prefix: &str, delimiter: &str, after: &str| ListQuery {
+            prefix: prefix.to_owned(),
+            delimiter: Some(delimiter.to_owned()),
+            after: Some(after.to_owned()),
+            limit: usize::MAX,
+        };
+        for (prefix, delimiter, after, found) in [("a\0", "", "", 0), ("", "\0", "", 3), ("", "", "a\0x", 2)] {
+            let query = nul(prefix, delimiter, after);
+            let versions = VersionsQuery {
+                prefix: query.prefix.clone(),
+                delimiter: query.delimiter.clone(),
+                after: Some((after.to_owned(), Some(mainstay_bucket::VersionId::Null))).filter(|_| !after.is_empty()),
+                limit: usize::MAX,
+            };
+            assert_eq!(fixture.objects.list(&bucket, query).await.unwrap().objects.len(), found);
+            assert_eq!(fixture.objects.list_versions(&bucket, versions).await.unwrap().entries.len(), found);
+        }
+    }
+
     async fn versions_are_listed_alike_page_by_page(fixture: Fixture) {
         let bucket = fixture.bucket("docs", Versioning::Enabled).await;
         for round in 0..3 {
