@@ -84,7 +84,7 @@ async fn what_takes_long_makes_nothing_else_wait() {
         async move { objects.keep_on().await }
     });
     let done = async {
-        while store.read(Statement::new("SELECT 1 FROM contents", [])).await.unwrap().first().is_some()
+        while !store.read(Statement::new("SELECT 1 FROM contents", [])).await.unwrap().is_empty()
             || feed.told.lock().unwrap().is_empty()
         {
             tokio::task::yield_now().await;
