@@ -1,8 +1,10 @@
 //! Taking content in.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mainstay_content::{Digester, Digests, Encoder, Header, Pieces, Pipeline};
-use mainstay_dataplane::{Compression, Expect, Hints, IngestError, Measure, Receipt, Source, Trouble};
+use mainstay_dataplane::{Address, Compression, Expect, Hints, IngestError, Measure, Receipt, Source, Trouble};
 use tokio::sync::oneshot;
 
 use crate::error::trouble;
@@ -94,6 +96,9 @@ impl Store {
 
     async fn keep(&self, keep: Keep) -> Result<Option<Kept>, Trouble> {
         let (address, replace) = (keep.address, keep.replace);
+        if replace && keep.key.is_none() {
+            self.may_be_plain(address).await?;
+        }
         let (reply, answer) = oneshot::channel();
         self.send(Command::Keep(Box::new(keep), reply)).await?;
         let kept = answer.await.unwrap_or_else(|_| Err(closed()))?;
@@ -101,6 +106,18 @@ impl Store {
             self.damaged.remove(&address);
         }
         Ok(kept)
+    }
+
+    /// Content that is damaged and was encrypted is replaced by nothing plain. Nor is it claimed: it is not there.
+    async fn may_be_plain(&self, address: Address) -> Result<(), Trouble> {
+        let index = Arc::clone(&self.index);
+        let located = blocking(move || index.locate(&address)).await??;
+        match located.and_then(|located| located.key) {
+            None => Ok(()),
+            Some(_) => Err(Trouble::unavailable(format!(
+                "content {address} is damaged and was encrypted: delete it first, or store it encrypted again"
+            ))),
+        }
     }
 }
 

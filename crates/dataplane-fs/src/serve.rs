@@ -186,11 +186,9 @@ impl Opened {
             }
         };
         let stored = read.map_err(|error| read_error(&self.damaged, self.address, error))?;
-        let content = self.reader.open(&piece, stored, &self.readable.pool).map_err(|damage| match damage {
-            // It may be that only the key is another one.
-            Damage::Sealed(_) => damage.of(self.address),
-            damage => damaged(&self.damaged, self.address, damage.to_string()),
-        })?;
+        // Where only the key is another one, what comes again is stored anew too: it could not be read as it lies here.
+        let opened = self.reader.open(&piece, stored, &self.readable.pool);
+        let content = opened.map_err(|damage| damaged(&self.damaged, self.address, damage.to_string()))?;
         Ok(Some((content, range.start + piece.len()..range.end)))
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mainstay_dataplane::{Address, DataPlane, Hints, Inventory, Owner, ServeError, Verify};
+use mainstay_dataplane::{Address, DataPlane, Hints, IngestError, Inventory, Owner, ServeError, Trouble, Verify};
 use mainstay_dataplane_fs::FsConfig;
 
-use crate::{all, busy, delete, file_of, files, flip, ingest, noise, open, plain, read, record_of, source};
+use crate::{all, busy, delete, file_of, files, flip, ingest, key, noise, open, plain, read, record_of, source};
 
 /// Contents in records, and one in a file.
 const LENGTHS: [usize; 5] = [1, 700, 5000, 39_000, 200_000];
@@ -89,6 +89,36 @@ async fn what_is_damaged_is_stored_anew_when_it_comes_again() {
         assert!(ingest(&plane, &content).await.known);
     }
     assert_eq!(plane.backend_health().await.contents, LENGTHS.len() as u64);
+    plane.close().await;
+}
+
+/// Who stores it again wants it to be there, and is told where it cannot be.
+#[tokio::test]
+async fn what_is_encrypted_and_damaged_is_never_claimed_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let plane = open(directory.path(), quiet()).await;
+    let sealed = || Hints { key: Some(key()), ..plain() };
+    for len in LENGTHS {
+        let content = noise(1, len);
+        let address = plane.ingest_stream(source(&content), sealed()).await.unwrap().address;
+        match file_of(directory.path(), &address) {
+            Some(path) => flip(&path, len / 2),
+            None => {
+                let record = record_of(directory.path(), &address).unwrap();
+                flip(&record.pack, record.end - len / 2 - 1);
+            }
+        }
+        // Reading finds it too, and not only verifying.
+        let found = read(&plane, address, Some(key())).await;
+        assert!(matches!(found, Err(ServeError::Damaged { .. })), "{len} bytes: {found:?}");
+        let refused = plane.ingest_stream(source(&content), plain()).await;
+        assert!(matches!(refused, Err(IngestError::Trouble(Trouble::Unavailable { .. }))), "{len} bytes: {refused:?}");
+        let again = plane.ingest_stream(source(&content), sealed()).await.unwrap();
+        assert!(!again.known, "{len} bytes");
+        assert!(read(&plane, address, Some(key())).await.unwrap() == content);
+        // It is whole, and claimed whoever brings it.
+        assert!(ingest(&plane, &content).await.known);
+    }
     plane.close().await;
 }
 
