@@ -47,6 +47,18 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Of the last attempt of several: that it was turned down says nothing of those before, one of which may have been
+    /// carried out. A condition that does not hold is looked into by whoever made it.
+    pub(crate) fn after_others(self) -> Self {
+        match self {
+            Self::Full(reason) | Self::Denied(reason) => Self::Unavailable(reason),
+            Self::NoBucket => Self::Unavailable("the store's bucket is gone".into()),
+            Self::Unmet | Self::Unavailable(_) => self,
+        }
+    }
+}
+
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         match failure {

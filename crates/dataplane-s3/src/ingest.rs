@@ -89,7 +89,7 @@ impl Inner {
                 }
             }
             // The record may be there, or may yet come: whoever reclaims finds out.
-            Err(Failure::Unavailable(_)) => {}
+            Err(Failure::Unavailable(_) | Failure::Unmet) => {}
             Err(_) => self.remove_unneeded(&fresh.record.place).await,
         }
         published

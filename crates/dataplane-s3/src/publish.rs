@@ -50,10 +50,23 @@ pub(crate) struct Published {
     bytes: i64,
 }
 
+/// What becomes of a fresh copy of content that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    Fresh,
+    Old,
+    /// The old copy is encrypted and damaged, and the fresh one plain: neither may be what is claimed.
+    Neither,
+}
+
 /// Whether an earlier copy stays in place of a fresh one. What is encrypted stays so, and with the key that its readers
 /// know; everything else is replaced, which costs no more than removing the fresh copy, and repairs what may be damaged.
-fn keeps(old: &Record, fresh: &Record, damage_seen: bool) -> bool {
-    old.key.is_some() && !(damage_seen && fresh.key.is_some())
+fn keeping(old: &Record, fresh: &Record, damage_seen: bool) -> Keeping {
+    match (old.key, fresh.key, damage_seen) {
+        (Some(_), _, false) => Keeping::Old,
+        (Some(_), None, true) => Keeping::Neither,
+        (Some(_), Some(_), true) | (None, ..) => Keeping::Fresh,
+    }
 }
 
 impl Inner {
@@ -98,15 +111,23 @@ impl Inner {
             Entry::Absent => {}
             Entry::Present { record: old, version } => {
                 old_len = len_with_content(old);
-                if keeps(old, &fresh.record, self.damage_seen.contains(&address)) {
-                    record = old.clone();
-                    let Some(kept) = self.within(old, Some(version)).await? else { return Ok(None) };
-                    within = kept;
-                    taken = false;
-                    unneeded = Some(fresh.record.place.clone());
-                } else {
-                    record = record.with_claims_of(old);
-                    unneeded = Some(old.place.clone());
+                match keeping(old, &fresh.record, self.damage_seen.contains(&address)) {
+                    Keeping::Old => {
+                        record = old.clone();
+                        let Some(kept) = self.within(old, Some(version)).await? else { return Ok(None) };
+                        within = kept;
+                        taken = false;
+                        unneeded = Some(fresh.record.place.clone());
+                    }
+                    Keeping::Fresh => {
+                        record = record.with_claims_of(old);
+                        unneeded = Some(old.place.clone());
+                    }
+                    Keeping::Neither => {
+                        return Err(Failure::Unavailable(format!(
+                            "content {address} is damaged and was encrypted: delete it first, or store it encrypted again"
+                        )));
+                    }
                 }
             }
             Entry::Damaged { damage, .. } => {
@@ -220,7 +241,8 @@ pub(crate) fn len_with_content(record: &Record) -> i64 {
 mod tests {
     use mainstay_dataplane::{Address, KeyId, Sha256};
 
-    use super::keeps;
+    use super::Keeping::{self, Fresh, Neither, Old};
+    use super::keeping;
     use crate::record::{Place, Record};
 
     #[test]
@@ -228,15 +250,17 @@ mod tests {
         let record = |key: Option<u32>| {
             Record::new(Address::of(b""), 0, Sha256([0; 32]), key.map(KeyId), Place::Within { len: 0 })
         };
-        for (old, fresh, seen, kept) in [
-            (None, None, false, false),
-            (None, Some(1), false, false),
-            (Some(1), None, false, true),
-            (Some(1), Some(2), false, true),
-            (Some(1), Some(2), true, false),
-            (Some(1), None, true, true),
-        ] {
-            assert_eq!(keeps(&record(old), &record(fresh), seen), kept, "{old:?} {fresh:?} {seen}");
+        let expected: [(Option<u32>, Option<u32>, bool, Keeping); 7] = [
+            (None, None, false, Fresh),
+            (None, Some(1), false, Fresh),
+            (None, None, true, Fresh),
+            (Some(1), None, false, Old),
+            (Some(1), Some(2), false, Old),
+            (Some(1), Some(2), true, Fresh),
+            (Some(1), None, true, Neither),
+        ];
+        for (old, fresh, seen, kept) in expected {
+            assert_eq!(keeping(&record(old), &record(fresh), seen), kept, "{old:?} {fresh:?} {seen}");
         }
     }
 }

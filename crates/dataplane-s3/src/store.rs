@@ -163,7 +163,10 @@ impl Store {
         loop {
             let failure = match tokio::time::timeout(patience, send()).await {
                 Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) if !may_pass(&error) => return Err(Failure::of(request, &error)),
+                Ok(Err(error)) if !may_pass(&error) => {
+                    let failure = Failure::of(request, &error);
+                    return Err(if attempt > 1 { failure.after_others() } else { failure });
+                }
                 Ok(Err(error)) => Failure::of(request, &error),
                 Err(_) => no_answer(request, patience, attempt),
             };

@@ -286,6 +286,28 @@ async fn a_record_whose_fate_is_unknown_keeps_its_data() {
     assert_eq!(fake.keys("data/").len() + fake.keys("contents/").len(), 0);
 }
 
+/// The record is written, no answer says so, and the attempt after it is turned down.
+#[tokio::test]
+async fn a_refusal_says_nothing_of_the_attempts_before_it() {
+    for (status, code) in [(507, "XMinioStorageFull"), (403, "AccessDenied")] {
+        let fake = Fake::start(false).await;
+        let plane = fake.open().await;
+        let mut attempts = 0;
+        fake.script(move |method, key| {
+            if *method != Method::PUT || !key.starts_with("contents/") {
+                return Fault::None;
+            }
+            attempts += 1;
+            if attempts == 1 { Fault::LoseAnswer } else { Fault::Answer(status, code) }
+        });
+        let content = content(LENGTHS[1]);
+        assert!(ingest(&plane, &content).await.is_err());
+        fake.script(|_, _| Fault::None);
+        plane.reclaim().await.unwrap();
+        assert!(read(&plane, &content).await.unwrap() == content, "{code}: what a record names is there");
+    }
+}
+
 #[tokio::test]
 async fn two_writers_do_not_undo_each_other_where_conditions_are_honoured() {
     let fake = Fake::start(true).await;
