@@ -7,6 +7,7 @@
 //! files/XX/A-N      large content: A its address, XX the address's first digits, N the file's number
 //! incoming/N        large content that is coming in
 //! index.redb        what the log leads to; made anew when it is missing
+//! damaged           addresses of what was found damaged and not stored anew since, one on each line
 //! index.behind      is there while the index must not be gone by: the disk was too full to write it
 //! ```
 
@@ -97,6 +98,10 @@ impl Layout {
 
     pub(crate) fn index(&self) -> PathBuf {
         self.root.join("index.redb")
+    }
+
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.root.join("damaged")
     }
 
     pub(crate) fn incoming(&self) -> PathBuf {

@@ -77,6 +77,13 @@ impl Store {
         let first = Timestamp::now().as_micros().max(1) as u64;
         let files = Files::new(Arc::clone(&layout), first);
         files.clear_incoming().map_err(OpenError::at(layout.incoming()))?;
+        let damaged = Damaged::open(layout.damaged()).map_err(OpenError::at(layout.damaged()))?;
+        if damaged.len() > 0 {
+            tracing::warn!(
+                directory = %directory.display(), contents = damaged.len(),
+                "content is damaged that was found before and has not come again since"
+            );
+        }
         let next_claim = memory.next_claim();
         let index = Arc::new(Index::new(base, memory, config.cached_places));
 
@@ -120,7 +127,7 @@ impl Store {
             packs,
             files,
             pool: BufferPool::new(BUFFER_LEN, BUFFERS_KEPT),
-            damaged: Arc::default(),
+            damaged: Arc::new(damaged),
             headers: Cache::with_weighter(HEADERS_KEPT, HEADERS_LEN, ByLen),
             doors: RwLock::new(Some(Doors { writer, keeper })),
             threads: Mutex::new(vec![writing, housekeeping]),

@@ -92,6 +92,35 @@ async fn what_is_damaged_is_stored_anew_when_it_comes_again() {
     plane.close().await;
 }
 
+/// A scrub names what is damaged; whoever brings it back may have restarted first.
+#[tokio::test]
+async fn what_is_damaged_is_remembered() {
+    let directory = tempfile::tempdir().unwrap();
+    let plane = open(directory.path(), quiet()).await;
+    let contents = [noise(1, 700), noise(2, 700), noise(3, 200_000)];
+    for content in &contents {
+        let address = ingest(&plane, content).await.address;
+        match file_of(directory.path(), &address) {
+            Some(path) => flip(&path, 5),
+            None => {
+                let record = record_of(directory.path(), &address).unwrap();
+                flip(&record.pack, record.end - 5);
+            }
+        }
+        assert!(plane.verify_object(Verify { address, key: None }).await.is_err());
+    }
+    plane.close().await;
+    for content in contents {
+        let plane = open(directory.path(), quiet()).await;
+        assert!(!ingest(&plane, &content).await.known);
+        assert!(read(&plane, Address::of(&content), None).await.unwrap() == content);
+        plane.close().await;
+        let plane = open(directory.path(), quiet()).await;
+        assert!(ingest(&plane, &content).await.known, "it is forgotten when it is stored anew");
+        plane.close().await;
+    }
+}
+
 /// Who stores it again wants it to be there, and is told where it cannot be.
 #[tokio::test]
 async fn what_is_encrypted_and_damaged_is_never_claimed_as_it_is() {
