@@ -95,12 +95,14 @@ impl Ledger {
     }
 
     /// The next pack to tidy, so that nothing dead is left in those before `limit`: wholly dead packs come first, for they
-    /// need no room; then the oldest, for only then the graves behind it may go.
-    pub(crate) fn next_to_reclaim(&self, limit: PackId, not: &[PackId]) -> Option<PackId> {
+    /// need no room; then the oldest, for only then the graves behind it may go. Where there is no room, that which needs
+    /// least of it.
+    pub(crate) fn next_to_reclaim(&self, limit: PackId, not: &[PackId], no_room: bool) -> Option<PackId> {
         let able = || self.packs.range(..limit).filter(|(id, _)| !not.contains(id));
         let wholly = able().find(|(_, usage)| usage.live == 0 && usage.graves == 0 && usage.dead() > 0);
-        let untidy = able().find(|(id, usage)| usage.dead() > 0 || usage.graves > 0 && self.may_drop_graves(**id));
-        wholly.or(untidy).map(|(id, _)| *id)
+        let least = || able().filter(|(_, usage)| usage.dead() > 0).min_by_key(|(_, usage)| usage.live);
+        let untidy = || able().find(|(id, usage)| usage.dead() > 0 || usage.graves > 0 && self.may_drop_graves(**id));
+        wholly.or_else(|| if no_room { least() } else { untidy() }).map(|(id, _)| *id)
     }
 
     /// A pack before `limit` that is worth tidying by itself: most of it is dead.
@@ -141,15 +143,15 @@ mod tests {
         assert_eq!(ledger.usage(PackId(1)).dead(), 400);
         assert!(!ledger.may_drop_graves(PackId(2)));
         assert_eq!(ledger.next_to_tidy(PackId(3), &[]), None);
-        assert_eq!(ledger.next_to_reclaim(PackId(3), &[]), Some(PackId(1)));
+        assert_eq!(ledger.next_to_reclaim(PackId(3), &[], false), Some(PackId(1)));
         // The live record moves to the newest pack; the old one goes.
         ledger.change(Some(&b), Some(&entry(spot(3, 1024, 400))));
         ledger.extend(PackId(3), HEAD_LEN + 400);
         assert_eq!(ledger.next_to_tidy(PackId(3), &[]), Some(PackId(1)));
         ledger.forget(PackId(1));
-        assert_eq!(ledger.next_to_reclaim(PackId(3), &[]), Some(PackId(2)));
-        assert_eq!(ledger.next_to_reclaim(PackId(3), &[PackId(2)]), None);
+        assert_eq!(ledger.next_to_reclaim(PackId(3), &[], false), Some(PackId(2)));
+        assert_eq!(ledger.next_to_reclaim(PackId(3), &[PackId(2)], false), None);
         ledger.forget(PackId(2));
-        assert_eq!(ledger.next_to_reclaim(PackId(4), &[]), None);
+        assert_eq!(ledger.next_to_reclaim(PackId(4), &[], false), None);
     }
 }

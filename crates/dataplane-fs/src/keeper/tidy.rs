@@ -38,8 +38,15 @@ impl Keeper {
     /// Tidies every pack that has anything in it which is not needed. Where the disk is full it goes as far as it can.
     pub(super) fn reclaim_packs(&mut self) -> Result<u64, Trouble> {
         let before = self.index.ledger(|ledger| ledger.pack_bytes());
-        let mut hindered = self.rotate_untidy().err();
+        let mut hindered = None;
+        let mut rotated = false;
         for _ in 0..MAX_ROUNDS {
+            hindered = None;
+            // Once is enough: what comes to lie in the newest pack meanwhile is another reclamation's affair.
+            if !rotated {
+                hindered = self.rotate_untidy().err();
+                rotated = hindered.is_none();
+            }
             let limit = match self.checkpoint() {
                 Ok(()) => self.index.checkpointed().map(|known| known.pack),
                 Err(trouble) => {
@@ -51,7 +58,8 @@ impl Keeper {
             let Some(limit) = limit else { break };
             let mut removed = false;
             let mut later = self.stuck.clone();
-            while let Some(pack) = self.index.ledger(|ledger| ledger.next_to_reclaim(limit, &later)) {
+            while let Some(pack) = self.index.ledger(|ledger| ledger.next_to_reclaim(limit, &later, hindered.is_some()))
+            {
                 match self.tidy(pack) {
                     Ok(()) => removed = true,
                     Err(trouble) => {
@@ -66,7 +74,6 @@ impl Keeper {
             if !removed {
                 break;
             }
-            hindered = None;
         }
         let freed = before.saturating_sub(self.index.ledger(|ledger| ledger.pack_bytes()));
         match hindered {
@@ -79,8 +86,9 @@ impl Keeper {
         let Some(limit) = self.index.checkpointed().map(|known| known.pack) else { return };
         while let Some(pack) = self.index.ledger(|ledger| ledger.next_to_tidy(limit, &self.stuck)) {
             if let Err(trouble) = self.tidy(pack) {
+                // It is tried again after the next checkpoint.
                 tracing::warn!(%pack, %trouble, "cannot tidy a pack");
-                self.stuck.push(pack);
+                return;
             }
         }
     }

@@ -14,9 +14,14 @@ use super::{HEAD_LEN, Head, PackId, PackKey, Packs};
 /// about, and what is allocated cannot turn out not to be there.
 const ALLOCATED_AHEAD: u64 = 8 << 20;
 
-/// The part of it that new content may not use, so that deleting and tidying work when the disk is full: some seven
-/// thousand deletions.
+/// The part of it that nothing but deletions may use, so that they work when the disk is full: some seven thousand.
 const KEPT_FOR_DELETING: u64 = 1 << 20;
+
+/// The part of it that new content may not use either, so that a pack with little left in it can be tidied then.
+const KEPT_FOR_TIDYING: u64 = 1 << 20;
+
+/// What a pack begins with at least, on a disk that is full: what the one before gives back for it.
+const KEPT_AT_LEAST: u64 = 256 << 10;
 
 /// What the system takes in one write (`IOV_MAX`, `limits.h`).
 const MAX_SLICES: usize = 1024;
@@ -37,9 +42,11 @@ pub(crate) struct Log {
 /// What room is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Records that bring content.
+    /// Content that is new.
     Content,
-    /// Records which say something of content that is there, as deletions do, or move it so that a pack can go.
+    /// What moves so that a pack can go.
+    Tidying,
+    /// What is said of content that is there, as deletions do.
     Note,
 }
 
@@ -64,7 +71,12 @@ impl Log {
         let path = packs.path(id);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        let begun = allocate(&file, 0, HEAD_LEN + KEPT_FOR_DELETING)
+        let mut allocated = HEAD_LEN + KEPT_FOR_DELETING + KEPT_FOR_TIDYING;
+        let begun = allocate(&file, 0, allocated)
+            .or_else(|_| {
+                allocated = HEAD_LEN + KEPT_AT_LEAST;
+                allocate(&file, 0, allocated)
+            })
             .and_then(|()| file.write_all_at(&head.encode(), 0))
             .and_then(|()| Ok(fsync(&file)?))
             .and_then(|()| Ok(fsync(File::open(packs.directory())?)?));
@@ -73,7 +85,7 @@ impl Log {
             let _ = std::fs::remove_file(&path);
             return Err(error);
         }
-        Ok(Self { packs, head, file, end: HEAD_LEN, allocated: HEAD_LEN + KEPT_FOR_DELETING, spoilt: false })
+        Ok(Self { packs, head, file, end: HEAD_LEN, allocated, spoilt: false })
     }
 
     pub(crate) fn id(&self) -> PackId {
@@ -94,23 +106,36 @@ impl Log {
         self.spoilt
     }
 
-    /// Sees to it that there is room up to some offset.
+    /// Sees to it that there is room up to some offset, and behind it what is kept for purposes that come before.
     pub(crate) fn reserve(&mut self, until: u64, purpose: Purpose) -> io::Result<()> {
-        let needed = until + if purpose == Purpose::Content { KEPT_FOR_DELETING } else { 0 };
-        if needed <= self.allocated {
+        let needed = match purpose {
+            Purpose::Content => until + KEPT_FOR_TIDYING + KEPT_FOR_DELETING,
+            Purpose::Tidying => until + KEPT_FOR_DELETING,
+            Purpose::Note => until,
+        };
+        // What was kept and is used up is kept again as soon as there is room.
+        let wanted = until + KEPT_FOR_TIDYING + KEPT_FOR_DELETING;
+        if wanted <= self.allocated {
             return Ok(());
         }
-        // The last room of a disk is taken in small steps.
-        let generous = needed + ALLOCATED_AHEAD;
-        let (len, result) = match allocate(&self.file, self.allocated, generous - self.allocated) {
-            Err(error) if crate::error::is_full(&error) => {
-                (needed, allocate(&self.file, self.allocated, needed - self.allocated))
+        let mut result = Ok(());
+        // The last room of a disk is taken in small steps, and what makes room takes no more of it than it must.
+        let generous = if purpose == Purpose::Content { wanted + ALLOCATED_AHEAD } else { wanted };
+        for until in [generous, wanted, needed] {
+            if until <= self.allocated {
+                return Ok(());
             }
-            result => (generous, result),
-        };
-        result?;
-        self.allocated = len;
-        Ok(())
+            result = allocate(&self.file, self.allocated, until - self.allocated);
+            match &result {
+                Ok(()) => {
+                    self.allocated = until;
+                    return Ok(());
+                }
+                Err(error) if crate::error::is_full(error) => {}
+                Err(_) => break,
+            }
+        }
+        result
     }
 
     /// Appends what records are made of, and returns when all of it is durable. Where it fails, nothing was appended.
@@ -142,7 +167,18 @@ impl Log {
     /// Ends this pack and begins the next. Where that fails, this pack goes on.
     pub(crate) fn rotate(&mut self, next_claim: u64) -> io::Result<()> {
         let id = PackId(self.head.id.0 + 1);
-        let next = Self::begin(Arc::clone(&self.packs), id, next_claim, Some((self.head.id, self.end)))?;
+        let begin = || Self::begin(Arc::clone(&self.packs), id, next_claim, Some((self.head.id, self.end)));
+        let next = match begin() {
+            // What was kept here is kept there.
+            Err(error) if crate::error::is_full(&error) && self.file.set_len(self.end).is_ok() => {
+                let next = begin();
+                if next.is_err() {
+                    self.allocated = self.end;
+                }
+                next?
+            }
+            begun => begun?,
+        };
         let full = std::mem::replace(self, next);
         full.trim();
         Ok(())

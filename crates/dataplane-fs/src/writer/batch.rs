@@ -185,7 +185,7 @@ impl Batch {
                 let subject = Subject { size: before.size, key: before.key, file: before.file };
                 let claims = before.claims.clone();
                 // It makes room for more than it takes.
-                let brought = Brought { subject, packed, purpose: Purpose::Note };
+                let brought = Brought { subject, packed, purpose: Purpose::Tidying };
                 self.store(address, Some(before), claims, brought, log)
             }
             (Some(before), Moved::Claims) if before.claimed == Some(from) => {

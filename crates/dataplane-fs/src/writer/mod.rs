@@ -131,7 +131,7 @@ impl Writer {
     /// Carries out a command and those that wait behind it; answers one that has to wait for its own turn.
     fn turn(&mut self, first: Command, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
         let ready = self.make_ready();
-        let caught_up = self.catch_up();
+        let mut caught_up = None;
         let mut batch = Batch::new(&self.log, self.files.clone(), self.next_claim);
         let mut next = Some(first);
         while let Some(command) = next.take() {
@@ -144,11 +144,19 @@ impl Writer {
                     next = Some(command);
                     break;
                 }
-                command => match (&ready, &caught_up) {
-                    (Err(trouble), _) => refuse(command, trouble),
-                    (Ok(()), Err(trouble)) if matches!(command, Command::Keep(..)) => refuse(command, trouble),
-                    (Ok(()), _) => batch.take(command, &mut self.log, &self.index),
-                },
+                command => {
+                    // New content waits for the index; giving up and moving content does not.
+                    let hindered = match &ready {
+                        Ok(()) if matches!(command, Command::Keep(..)) => {
+                            caught_up.get_or_insert_with(|| self.catch_up())
+                        }
+                        ready => ready,
+                    };
+                    match hindered {
+                        Ok(()) => batch.take(command, &mut self.log, &self.index),
+                        Err(trouble) => refuse(command, trouble),
+                    }
+                }
             }
             if batch.commands() >= MAX_BATCH || batch.len() >= MAX_BATCH_LEN {
                 break;
