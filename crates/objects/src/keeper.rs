@@ -111,18 +111,31 @@ impl Objects {
         }
     }
 
-    /// Carries out lifecycle rules.
+    /// Carries out lifecycle rules. What goes wrong in one bucket keeps no other from it.
     async fn expire(&self, now: Timestamp, kept: &mut Kept) -> Result<(), Error> {
-        let directory = self.inner.directory();
-        for bucket in directory.buckets() {
+        let mut done = Ok(());
+        for bucket in self.inner.directory().buckets() {
             let Some(lifecycle) = &bucket.settings.lifecycle else { continue };
-            if bucket.settings.versioning == Versioning::Unversioned {
-                kept.expired += self.expire_objects(bucket, lifecycle, now).await?;
-            } else {
-                kept.expired += self.expire_versions(bucket, lifecycle, now).await?;
+            if let Err(error) = self.expire_in(bucket, lifecycle, now, kept).await {
+                tracing::warn!(bucket = %bucket.name, %error, "lifecycle rules of a bucket were not carried out in full");
+                done = Err(error);
             }
-            kept.aborted_uploads += self.expire_uploads(bucket, lifecycle, now).await?;
         }
+        done
+    }
+
+    async fn expire_in(
+        &self,
+        bucket: &Bucket,
+        lifecycle: &Lifecycle,
+        now: Timestamp,
+        kept: &mut Kept,
+    ) -> Result<(), Error> {
+        kept.expired += match bucket.settings.versioning {
+            Versioning::Unversioned => self.expire_objects(bucket, lifecycle, now).await?,
+            Versioning::Enabled | Versioning::Suspended => self.expire_versions(bucket, lifecycle, now).await?,
+        };
+        kept.aborted_uploads += self.expire_uploads(bucket, lifecycle, now).await?;
         Ok(())
     }
 

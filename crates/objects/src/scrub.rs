@@ -165,7 +165,9 @@ impl Objects {
             while let Some(last) = {
                 let rows = self.page(sql, bucket.id, vec![after.as_str().into()]).await?;
                 for row in &rows {
-                    visit(bucket.id, parsed(row.text(0)?)?, &stored::decode(row.blob(1)?)?);
+                    if let Some(version) = readable(bucket.name.as_str(), row.text(0)?, stored::decode(row.blob(1)?)) {
+                        visit(bucket.id, parsed(row.text(0)?)?, &version);
+                    }
                 }
                 rows.last().map(|row| row.text(0).map(str::to_owned)).transpose()?
             } {
@@ -177,7 +179,8 @@ impl Objects {
             while let Some(last) = {
                 let rows = self.page(sql, bucket.id, vec![after.0.as_str().into(), after.1.into()]).await?;
                 for row in &rows {
-                    if let VersionEntry::Version(version) = stored::decode_entry(row.blob(2)?)? {
+                    let entry = readable(bucket.name.as_str(), row.text(0)?, stored::decode_entry(row.blob(2)?));
+                    if let Some(VersionEntry::Version(version)) = entry {
                         visit(bucket.id, parsed(row.text(0)?)?, &version);
                     }
                 }
@@ -187,7 +190,10 @@ impl Objects {
             }
         }
         for (id, (bucket, object)) in manifests {
-            let manifest = fetch::manifest(&self.inner.store, id).await?;
+            let manifest = match fetch::manifest(&self.inner.store, id).await {
+                Err(error @ IndexError::Record(_)) => readable("manifests", object.as_str(), Err(error)),
+                found => found?,
+            };
             touch(bucket, &object, manifest.as_deref().map_or(&[], |manifest: &Manifest| &manifest.pieces));
         }
         let sql = "SELECT u.bucket, u.key, p.upload, p.number, p.record FROM upload_parts AS p \
@@ -200,8 +206,10 @@ impl Objects {
             let Some(last) = rows.last() else { return Ok(()) };
             after = (last.integer(2)?, last.integer(3)?);
             for row in &rows {
-                let part: StoredPart = stored::decode(row.blob(4)?)?;
-                touch(BucketId(row.integer(0)?), &parsed(row.text(1)?)?, &part.pieces);
+                let part: Option<StoredPart> = readable("uploads", row.text(1)?, stored::decode(row.blob(4)?));
+                if let Some(part) = part {
+                    touch(BucketId(row.integer(0)?), &parsed(row.text(1)?)?, &part.pieces);
+                }
             }
         }
     }
@@ -217,6 +225,12 @@ impl Objects {
         parameters.push(integer(PAGE as u64));
         Ok(self.inner.store.read(Statement::new(sql, parameters)).await?)
     }
+}
+
+/// A record, or none where it is damaged itself: what is known of damage is told all the same.
+fn readable<T, E: std::fmt::Display>(place: &str, key: &str, record: Result<T, E>) -> Option<T> {
+    let told = |error: &E| tracing::error!(place, key, %error, "what a damaged record refers to cannot be told");
+    record.inspect_err(told).ok()
 }
 
 /// Keeps a scrub from taking the disk from those who serve.

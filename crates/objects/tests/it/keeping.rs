@@ -100,6 +100,20 @@ async fn what_takes_long_makes_nothing_else_wait() {
 }
 
 on_both! {
+    async fn a_bucket_with_damage_keeps_no_other_from_its_rules(fixture: Fixture) {
+        let expires = || Rule { expiration: Some(Expiration::Days(1)), ..rule("") };
+        let mut buckets = Vec::new();
+        for name in ["damaged", "whole"] {
+            let bucket = fixture.bucket(name, Versioning::Unversioned).await;
+            rules(&fixture, &bucket, vec![expires()]).await;
+            fixture.put(&bucket, name, b"content").await;
+            buckets.push(bucket);
+        }
+        fixture.alter("UPDATE objects SET record = contents.address FROM contents WHERE key = 'damaged'").await;
+        assert!(fixture.objects.keep(in_days(3)).await.is_err());
+        assert_eq!(fixture.objects.usage(&buckets[1]).map(|usage| usage.objects), Some(0));
+    }
+
     async fn objects_and_uploads_expire_by_their_rules(fixture: Fixture) {
         let bucket = fixture.bucket("logs", Versioning::Unversioned).await;
         let expiring = Rule { expiration: Some(Expiration::Days(2)), ..rule("old/") };

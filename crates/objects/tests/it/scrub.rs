@@ -20,6 +20,17 @@ fn address(version: &Version) -> mainstay_dataplane::Address {
 }
 
 on_both! {
+    async fn damage_is_told_where_a_row_is_damaged_too(fixture: Fixture) {
+        let bucket = fixture.bucket("plain", Versioning::Unversioned).await;
+        fixture.put(&bucket, "hurt", HURT).await;
+        fixture.put(&bucket, "a row", b"whole").await;
+        fixture.alter("UPDATE objects SET record = contents.address FROM contents WHERE key = 'a row'").await;
+        fixture.damage(HURT);
+        let report = fixture.objects.scrub(None, &|_| {}).await.unwrap();
+        let touched: Vec<_> = report.damaged.iter().flat_map(|damaged| &damaged.touches).collect();
+        assert_eq!(touched.iter().map(|touched| touched.key.as_str()).collect::<Vec<_>>(), ["hurt"]);
+    }
+
     async fn damage_is_named_with_all_that_it_touches(fixture: Fixture) {
         let plain = fixture.bucket("plain", Versioning::Unversioned).await;
         let versioned = fixture.bucket("versioned", Versioning::Enabled).await;
