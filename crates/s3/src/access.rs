@@ -40,6 +40,8 @@ pub struct Asking<'a> {
     pub caller: &'a Caller,
     peer: Peer,
     headers: &'a HeaderMap,
+    /// What its body says that other requests have headers for, by their names.
+    said: &'a [(&'a str, &'a str)],
     uri: &'a Uri,
 }
 
@@ -78,7 +80,12 @@ impl<'a> Asking<'a> {
     pub fn of<T>(request: &'a S3Request<T>) -> Result<Self> {
         let arrival: &Arrival = request.extensions.get().ok_or_else(Failure::denied)?;
         let caller = &Known::of(request)?.caller;
-        Ok(Self { caller, peer: arrival.peer, headers: &request.headers, uri: &request.uri })
+        Ok(Self { caller, peer: arrival.peer, headers: &request.headers, said: &[], uri: &request.uri })
+    }
+
+    /// The same, with what its body says that conditions of policies ask for by the names of headers.
+    pub fn saying(self, said: &'a [(&'a str, &'a str)]) -> Self {
+        Self { said, ..self }
     }
 
     /// Whether it may do something.
@@ -97,15 +104,14 @@ impl<'a> Asking<'a> {
         let query: Vec<_> = form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes()).collect();
         let parameter = |name: &str| query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref());
         let copy_source = self.header("x-amz-copy-source").map(decoded_copy_source);
-        let headers: Vec<_> = self
-            .headers
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-            .map(|(name, value)| match (&copy_source, name) {
+        let headers = self.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).map(
+            |(name, value)| match (&copy_source, name) {
                 (Some(source), "x-amz-copy-source") => (name, source.as_str()),
                 _ => (name, value),
-            })
-            .collect();
+            },
+        );
+        // The first of a name counts: what the request means is what its body says.
+        let headers: Vec<_> = self.said.iter().copied().chain(headers).collect();
         let header_tags = self.header("x-amz-tagging").and_then(|text| Tags::from_header(text).ok());
         let context = Context {
             source_ip: self.peer.ip,
@@ -175,7 +181,13 @@ impl Access {
             }
         };
         if let Some(bucket) = &named {
-            let asking = Asking { caller: &caller, peer: arrival.peer, headers: context.headers(), uri: context.uri() };
+            let asking = Asking {
+                caller: &caller,
+                peer: arrival.peer,
+                headers: context.headers(),
+                said: &[],
+                uri: context.uri(),
+            };
             expect_owner(asking.header("x-amz-expected-bucket-owner"), bucket)?;
             let version = version_of(context.uri());
             for action in actions {
@@ -196,8 +208,8 @@ pub fn expect_owner(expected: Option<&str>, bucket: &Bucket) -> Result<()> {
 }
 
 fn version_of(uri: &Uri) -> Option<String> {
-    let query = uri.query().filter(|query| query.contains("versionId"))?;
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    // As s3s finds it: its name, too, can be percent-encoded.
+    let mut pairs = form_urlencoded::parse(uri.query()?.as_bytes());
     pairs.find(|(name, _)| name == "versionId").map(|(_, value)| value.into_owned())
 }
 
@@ -224,12 +236,13 @@ impl S3Access for Access {
 }
 
 /// What an operation must be allowed to do; none where it is not there. Operations on several objects, or on such that only
-/// their bodies name, ask for each by themselves.
+/// their bodies name, ask for each by themselves; so do those whose bodies say what conditions of policies ask for.
 fn actions(operation: &str, headers: &HeaderMap, uri: &Uri) -> Option<Vec<Action>> {
     let versioned = version_of(uri).is_some();
     let of_version = |plain, version| if versioned { version } else { plain };
     let one = match operation {
         "ListBuckets" | "CreateBucket" | "DeleteObjects" | "PostObject" => return Some(Vec::new()),
+        "PutObjectLegalHold" | "PutObjectRetention" | "PutObjectTagging" => return Some(Vec::new()),
         "AbortMultipartUpload" => Action::AbortMultipartUpload,
         "DeleteBucket" => Action::DeleteBucket,
         "DeleteBucketCors" | "PutBucketCors" => Action::PutBucketCORS,
@@ -274,10 +287,7 @@ fn actions(operation: &str, headers: &HeaderMap, uri: &Uri) -> Option<Vec<Action
         "PutObject" | "CopyObject" | "CreateMultipartUpload" => return Some(putting(headers)),
         "CompleteMultipartUpload" | "UploadPart" | "UploadPartCopy" => Action::PutObject,
         "PutObjectAcl" => of_version(Action::PutObjectAcl, Action::PutObjectVersionAcl),
-        "PutObjectLegalHold" => Action::PutObjectLegalHold,
         "PutObjectLockConfiguration" => Action::PutBucketObjectLockConfiguration,
-        "PutObjectRetention" => Action::PutObjectRetention,
-        "PutObjectTagging" => of_version(Action::PutObjectTagging, Action::PutObjectVersionTagging),
         _ => return None,
     };
     Some(vec![one])

@@ -58,6 +58,9 @@ pub async fn copy_object(api: &Api, request: S3Request<CopyObjectInput>) -> Answ
                        object's metadata, storage class, website redirect location or encryption attributes.";
         return Err(Failure::invalid_request(message));
     }
+    if !replaces_tags {
+        may_carry_tags(api, &request, &source, &bucket, &key).await?;
+    }
     let conditions = write_conditions(&request.headers)?;
     check_early(api, &bucket, &key, &conditions).await?;
     let attributes = attributes(input, &bucket, version, replaces, replaces_tags)?;
@@ -173,6 +176,28 @@ async fn source<T>(
         error => error.into(),
     })?;
     Ok(Source { bucket, key, id, version })
+}
+
+/// Fails where the sender may not read the tags of what is copied, or not give them to the copy: a copy would be a way
+/// around either.
+async fn may_carry_tags<T>(
+    api: &Api,
+    request: &S3Request<T>,
+    source: &Source,
+    bucket: &Bucket,
+    key: &ObjectKey,
+) -> Result<()> {
+    let tags = &source.version.attributes.tags;
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let id = source.id.map(|id| id.to_string());
+    let action = if id.is_some() { Action::GetObjectVersionTagging } else { Action::GetObjectTagging };
+    let reading = Wish { action, bucket: &source.bucket, key: Some(&source.key), version: id.as_deref(), tags: None };
+    let giving = Wish { action: Action::PutObjectTagging, bucket, key: Some(key), version: None, tags: Some(tags) };
+    let asking = Asking::of(request)?;
+    asking.must(&api.objects, reading).await?;
+    asking.must(&api.objects, giving).await
 }
 
 fn replaces_metadata(directive: Option<&MetadataDirective>) -> Result<bool> {

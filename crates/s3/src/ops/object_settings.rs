@@ -1,5 +1,6 @@
 //! What can be changed of an object that is there: its tags and its locks.
 
+use mainstay_bucket::policy::Action;
 use mainstay_bucket::{LegalHold, Tags};
 use mainstay_objects::Refusal;
 use s3s::dto::{
@@ -12,6 +13,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response};
 
 use super::bucket_settings::gone;
 use super::{Answer, Api, bucket_of, bypass, key_of, version_of, version_told};
+use crate::access::{Asking, Wish};
 use crate::error::{Failure, Result};
 use crate::map;
 
@@ -35,9 +37,14 @@ pub async fn put_object_tagging(
     request: S3Request<PutObjectTaggingInput>,
 ) -> Answer<PutObjectTaggingOutput> {
     let bucket = bucket_of(&request)?;
-    let id = version_of(request.input.version_id.as_deref())?;
+    let key = key_of(&request.input.key)?;
+    let version = request.input.version_id.as_deref();
+    let id = version_of(version)?;
     let tags = map::object_tags(request.input.tagging.clone())?;
-    let version = api.objects.set_tags(&bucket.name, &key_of(&request.input.key)?, id.as_ref(), tags).await?;
+    let action = if version.is_some() { Action::PutObjectVersionTagging } else { Action::PutObjectTagging };
+    let wish = Wish { action, bucket: &bucket, key: Some(&key), version, tags: Some(&tags) };
+    Asking::of(&request)?.must(&api.objects, wish).await?;
+    let version = api.objects.set_tags(&bucket.name, &key, id.as_ref(), tags).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id: version_told(&bucket, &version.id) }))
 }
 
@@ -81,8 +88,8 @@ pub async fn put_object_retention(
 ) -> Answer<PutObjectRetentionOutput> {
     let input = &request.input;
     let bucket = bucket_of(&request)?;
-    must_lock(&bucket)?;
-    let id = version_of(input.version_id.as_deref())?;
+    let version = input.version_id.as_deref();
+    let id = version_of(version)?;
     let key = key_of(&input.key)?;
     let said = input.retention.as_ref().ok_or_else(|| Failure::malformed_xml("There is no retention"))?;
     let mode = said.mode.as_ref().map(|mode| mode.as_str());
@@ -92,8 +99,17 @@ pub async fn put_object_retention(
         (Some(mode), Some(until)) => map::retention(Some(mode), Some(until))?,
         _ => return Err(Failure::malformed_xml("A retention has a mode and a date")),
     };
+    let until = retention.as_ref().map(|retention| retention.until.to_string());
+    let said: Vec<_> = [("x-amz-object-lock-mode", mode), ("x-amz-object-lock-retain-until-date", until.as_deref())]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+    let action = Action::PutObjectRetention;
+    let wish = Wish { action, bucket: &bucket, key: Some(&key), version, tags: None };
+    Asking::of(&request)?.saying(&said).must(&api.objects, wish).await?;
+    must_lock(&bucket)?;
     let asked = input.bypass_governance_retention;
-    let bypass = bypass(api, &request, &bucket, &key, input.version_id.as_deref(), asked).await?;
+    let bypass = bypass(api, &request, &bucket, &key, version, asked).await?;
     api.objects.set_retention(&bucket.name, &key, id.as_ref(), retention, bypass).await?;
     Ok(S3Response::new(PutObjectRetentionOutput { request_charged: None }))
 }
@@ -116,11 +132,17 @@ pub async fn put_object_legal_hold(
 ) -> Answer<PutObjectLegalHoldOutput> {
     let input = &request.input;
     let bucket = bucket_of(&request)?;
-    must_lock(&bucket)?;
-    let id = version_of(input.version_id.as_deref())?;
+    let version = input.version_id.as_deref();
+    let id = version_of(version)?;
+    let key = key_of(&input.key)?;
     let said = input.legal_hold.as_ref().and_then(|hold| hold.status.as_ref());
     let said = said.ok_or_else(|| Failure::malformed_xml("There is no legal hold"))?;
     let hold: LegalHold = map::legal_hold(Some(said))?;
-    api.objects.set_legal_hold(&bucket.name, &key_of(&input.key)?, id.as_ref(), hold).await?;
+    let said = [("x-amz-object-lock-legal-hold", said.as_str())];
+    let action = Action::PutObjectLegalHold;
+    let wish = Wish { action, bucket: &bucket, key: Some(&key), version, tags: None };
+    Asking::of(&request)?.saying(&said).must(&api.objects, wish).await?;
+    must_lock(&bucket)?;
+    api.objects.set_legal_hold(&bucket.name, &key, id.as_ref(), hold).await?;
     Ok(S3Response::new(PutObjectLegalHoldOutput { request_charged: None }))
 }
