@@ -156,6 +156,7 @@ impl From<BodyError> for Failure {
                 "Your socket connection to the server was not read from or written to within the timeout period.",
             ),
             BodyError::TooLarge { .. } => Self::new(S3ErrorCode::MaxMessageLengthExceeded, message),
+            BodyError::TooManyTags { .. } => Self::malformed_xml(message),
             BodyError::Framing(_) => Self::new(S3ErrorCode::IncompleteBody, message),
             BodyError::ChunkSignature => Self::new(S3ErrorCode::SignatureDoesNotMatch, message),
             BodyError::Trailer => Self::custom("MalformedTrailerError", StatusCode::BAD_REQUEST, message),

@@ -22,9 +22,16 @@ use super::{BodyError, Digester, Measured, Paced, Slot};
 pub struct Room {
     /// Permits of 64 KiB.
     pages: Arc<Semaphore>,
+    /// How many there are.
+    size: usize,
 }
 
 const PAGE: usize = 64 << 10;
+/// What a tag may become in memory once XML is read: the largest entry of a list is of some 200 bytes, and an empty one has
+/// a single tag.
+const TAG_BYTES: usize = 256;
+/// Tags of one body: completing an upload of 10,000 parts with one checksum each takes 80,000.
+const MOST_TAGS: usize = 100_000;
 
 /// How much is held.
 #[derive(Clone)]
@@ -49,11 +56,14 @@ pub struct Digests {
 impl Room {
     /// Room for so many bytes.
     pub fn new(bytes: usize) -> Self {
-        Self { pages: Arc::new(Semaphore::new(bytes / PAGE)) }
+        let size = (bytes / PAGE).max(1);
+        Self { pages: Arc::new(Semaphore::new(size)), size }
     }
 
+    /// Waits for room for so many bytes, or for all that there is.
     async fn reserve(self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
-        let pages = u32::try_from(bytes.div_ceil(PAGE).max(1)).unwrap_or(u32::MAX);
+        let pages = bytes.div_ceil(PAGE).clamp(1, self.size);
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
         // Nobody closes the semaphore.
         self.pages.acquire_many_owned(pages).await.map_err(|_| BodyError::Stalled)
     }
@@ -159,8 +169,21 @@ async fn collect(
         }
         bytes.extend_from_slice(&piece);
     }
+    let weight = weight(&bytes)?;
+    if weight.div_ceil(PAGE) > permit.num_permits() {
+        drop(permit);
+        permit = room.reserve(weight).await?;
+    }
     digests.verify(&bytes)?;
     Ok((bytes.freeze(), permit))
+}
+
+/// What XML takes in memory, itself and what is read of it.
+fn weight(xml: &[u8]) -> Result<usize, BodyError> {
+    match xml.iter().filter(|byte| **byte == b'<').count() {
+        tags if tags > MOST_TAGS => Err(BodyError::TooManyTags { limit: MOST_TAGS }),
+        tags => Ok(xml.len() + tags * TAG_BYTES),
+    }
 }
 
 /// The body as it comes, up to a limit.

@@ -37,6 +37,8 @@ pub enum BodyError {
     TooLong,
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
+    #[error("the body has more than {limit} tags")]
+    TooManyTags { limit: usize },
     #[error("the chunks of the body are malformed: {0}")]
     Framing(&'static str),
     #[error("the signature of a chunk does not match")]
