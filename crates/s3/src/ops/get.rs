@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::Stream;
 use hyper::HeaderMap;
+use hyper::header::IF_RANGE;
 use hyper::http::{HeaderName, HeaderValue};
 use mainstay_bucket::conditions::{Conditions, Existing, Read};
 use mainstay_bucket::lifecycle::{Candidate, State};
@@ -22,6 +23,7 @@ use s3s::dto::{
 use s3s::stream::RemainingLength;
 use s3s::{S3ErrorCode, S3Request, S3Response, StdError};
 
+use super::list::Encoding;
 use super::{Answer, Api, bucket_of, encryption_told, key_of, version_of, version_told};
 use crate::access::{Caller, Known};
 use crate::error::{Failure, Result};
@@ -45,7 +47,8 @@ pub async fn get_object(api: &Api, request: S3Request<GetObjectInput>) -> Answer
     )?;
     check(&conditions, &version, &bucket)?;
     let part = part_of(api, &version, input.part_number).await?;
-    let range = asked_range(input.range.as_ref(), part.as_ref(), version.size)?;
+    let range = input.range.as_ref().filter(|_| is_unchanged(&request.headers, &version));
+    let range = asked_range(range, part.as_ref(), version.size)?;
     let served = range.clone().unwrap_or(0..version.size);
     let body =
         if served.is_empty() { Body::Whole(Bytes::new()) } else { api.objects.read(&version, range.clone()).await? };
@@ -73,7 +76,8 @@ pub async fn head_object(api: &Api, request: S3Request<HeadObjectInput>) -> Answ
     )?;
     check(&conditions, &version, &bucket)?;
     let part = part_of(api, &version, input.part_number).await?;
-    let range = asked_range(input.range.as_ref(), part.as_ref(), version.size)?;
+    let range = input.range.as_ref().filter(|_| is_unchanged(&request.headers, &version));
+    let range = asked_range(range, part.as_ref(), version.size)?;
     let served = range.clone().unwrap_or(0..version.size);
 
     let mut output = HeadObjectOutput::default();
@@ -136,6 +140,14 @@ fn unchanged(version: &Version, bucket: &Bucket) -> HeaderMap {
         Some((HeaderName::from_static(name), HeaderValue::from_str(&text?).ok()?))
     };
     texts.into_iter().filter_map(header).collect()
+}
+
+/// Whether the object is still the one that `If-Range` names, where the request has it: a client goes on with what it has
+/// begun, and gets the whole where that has changed (RFC 9110, section 13.1.5).
+fn is_unchanged(headers: &HeaderMap, version: &Version) -> bool {
+    let Some(validator) = headers.get(IF_RANGE) else { return true };
+    let date = map::http_date(&map::timestamp(version.modified_at)).unwrap_or_default();
+    validator == version.attributes.etag.quoted().as_str() || validator == date.as_str()
 }
 
 /// A part of an object that was put in parts.
@@ -252,7 +264,8 @@ pub(super) fn expiration(bucket: &Bucket, key: &ObjectKey, version: &Version) ->
     };
     let due = bucket.settings.lifecycle.as_ref()?.end(&candidate)?;
     let at = map::http_date(&map::timestamp(due.at)).ok()?;
-    Some(format!("expiry-date=\"{at}\", rule-id=\"{}\"", due.rule))
+    // An id can be any text, and a header cannot.
+    Some(format!("expiry-date=\"{at}\", rule-id=\"{}\"", Encoding::Url.write(due.rule)))
 }
 
 /// The bytes as s3s sends them.
