@@ -15,6 +15,21 @@ const LONGEST_PRESIGNED: u64 = 7 * 24 * 60 * 60;
 /// Headers that a signature covers by other means than by naming them.
 const COVERED: [&str; 2] = ["x-amz-content-sha256", "x-amz-date"];
 
+/// Parameters of presigned URLs that are about their signatures.
+const SIGNATURE_PARAMETERS: [&str; 7] = [
+    "x-amz-algorithm",
+    "x-amz-content-sha256",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-signature",
+    "x-amz-signedheaders",
+];
+
+/// Parameters that clients add by themselves: what they are called, and checksums, which are of an empty body where it was
+/// not known yet.
+const IDLE_PARAMETERS: [&str; 3] = ["x-amz-checksum-", "x-amz-sdk-checksum-algorithm", "x-amz-user-agent"];
+
 /// Calls that s3s would take for others, by a word in their query.
 const FOREIGN_CALLS: [&str; 6] =
     ["append", "renameObject", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "abac"];
@@ -68,6 +83,7 @@ fn check_signature(config: &S3Config, headers: &HeaderMap, query: &Query<'_>) ->
         if !config.accepts_region(region) {
             return Err(malformed(&wrong_region(config, region)));
         }
+        check_parameters(&query.names())?;
         let signed = query.value("X-Amz-SignedHeaders").unwrap_or_default();
         return signed_host(&signed).map(|()| Some(signed));
     }
@@ -91,6 +107,17 @@ fn check_signature(config: &S3Config, headers: &HeaderMap, query: &Query<'_>) ->
     }
     signed_host(credential.signed_headers)?;
     Ok(Some(credential.signed_headers.to_owned()))
+}
+
+/// Amazon S3 reads parameters of a presigned URL as the headers of the same names, s3s does not: what somebody has signed
+/// as a condition, or for his object, would be forgotten.
+fn check_parameters(names: &[String]) -> Result<()> {
+    let is_idle =
+        |name: &str| SIGNATURE_PARAMETERS.contains(&name) || IDLE_PARAMETERS.iter().any(|idle| name.starts_with(idle));
+    match names.iter().find(|name| name.starts_with("x-amz-") && !is_idle(name)) {
+        Some(name) => Err(Failure::not_implemented(&format!("{name} in a URL; sign it as a header, and send it"))),
+        None => Ok(()),
+    }
 }
 
 /// A signature that does not cover the host is good for any.
@@ -165,5 +192,26 @@ impl<'a> Query<'a> {
         }
         let mut pairs = form_urlencoded::parse(self.0.as_bytes());
         pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// The names of all parameters, in lowercase.
+    fn names(&self) -> Vec<String> {
+        form_urlencoded::parse(self.0.as_bytes()).map(|(name, _)| name.to_ascii_lowercase()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_parameters;
+
+    #[test]
+    fn parameters_of_presigned_urls() {
+        let check = |name: &str| check_parameters(&[name.to_owned()]).is_ok();
+        for idle in ["x-amz-signature", "x-id", "versionid", "response-expires", "x-amz-checksum-crc32"] {
+            assert!(check(idle), "{idle}");
+        }
+        for meant in ["x-amz-expected-bucket-owner", "x-amz-server-side-encryption", "x-amz-meta-a", "x-amz-acl"] {
+            assert!(!check(meant), "{meant}");
+        }
     }
 }
