@@ -33,9 +33,11 @@ const BATCH_DELAY: Duration = Duration::from_secs(5);
 /// How long one request to the collector may take. It runs on a thread of its own, where nobody waits for it.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// PostgreSQL's notices, such as that a role is a member already, are no news of the layer's. Whoever wants them names
-/// this target in Log:Filter, where a later directive for the same target takes the place of this one.
-const WITHOUT_NOTICES: &str = "sqlx::postgres::notice=warn";
+/// What dependencies tell that is no news of the layer's: PostgreSQL's notices, such as that a role is a member already, and
+/// each request to the S3 API that is refused, with the whole of a body that is no XML, so that anybody could fill the disk
+/// with them. Whoever wants them names these targets in Log:Filter, where a later directive for the same target takes the
+/// place of this one.
+const QUIETER: &str = "sqlx::postgres::notice=warn,s3s::ops=off,s3s::http=off";
 
 /// How long the end of the process waits for the last spans: they are worth less than a prompt stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -118,7 +120,7 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let directives = format!("{WITHOUT_NOTICES},{}", log.filter);
+    let directives = format!("{QUIETER},{}", log.filter);
     let filter = EnvFilter::try_new(directives).map_err(TelemetryError::Filter)?;
     let lines = match is_json(log.format, terminal) {
         true => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
