@@ -199,6 +199,10 @@ impl Replay<'_> {
     fn pack(&mut self, pack: PackId, start: u64, end: Option<u64>, is_last: bool) -> Result<(), Step> {
         let Some(head) = self.heads.get(&pack).cloned() else { return Ok(()) };
         let file = self.packs.file(pack)?;
+        if is_last {
+            // What a process that was killed had written may be in memory only. The index will say that it is there.
+            fdatasync(&*file).map_err(io::Error::from)?;
+        }
         let end = end.unwrap_or(file.metadata()?.len());
         let next_claim = self.memory.next_claim().max(head.next_claim);
         let at = Position { pack, offset: start };

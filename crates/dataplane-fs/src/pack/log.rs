@@ -35,7 +35,8 @@ pub(crate) struct Log {
     end: u64,
     /// Up to where there is room.
     allocated: u64,
-    /// Whether the file may hold more behind the end than nothing: it takes no more records then.
+    /// Whether the file may hold more behind the end than nothing, or the next pack may be there already: it takes no more
+    /// records then.
     spoilt: bool,
 }
 
@@ -168,16 +169,20 @@ impl Log {
     pub(crate) fn rotate(&mut self, next_claim: u64) -> io::Result<()> {
         let id = PackId(self.head.id.0 + 1);
         let begin = || Self::begin(Arc::clone(&self.packs), id, next_claim, Some((self.head.id, self.end)));
-        let next = match begin() {
+        let begun = match begin() {
             // What was kept here is kept there.
             Err(error) if crate::error::is_full(&error) && self.file.set_len(self.end).is_ok() => {
-                let next = begin();
-                if next.is_err() {
-                    self.allocated = self.end;
-                }
-                next?
+                begin().inspect_err(|_| self.allocated = self.end)
             }
-            begun => begun?,
+            begun => begun,
+        };
+        let next = match begun {
+            Ok(next) => next,
+            Err(error) => {
+                // What is left of it says that this pack ends here, and the next start would believe it.
+                self.spoilt |= self.packs.path(id).exists();
+                return Err(error);
+            }
         };
         let full = std::mem::replace(self, next);
         full.trim();

@@ -131,7 +131,13 @@ impl Batch {
             if let Err(error) = log.append(&mut slices) {
                 // What was to go may still be needed.
                 self.doomed.into_iter().for_each(LooseFile::stays);
-                return Err((Unanswered { answers: self.answers, files: self.named }, error));
+                let mut files = self.named;
+                if log.is_spoilt() {
+                    // Records that name them may be found after all where the process ends before the next pack says that
+                    // they do not count. If they are not, the next start removes the files.
+                    files.drain(..).for_each(LooseFile::stays);
+                }
+                return Err((Unanswered { answers: self.answers, files }, error));
             }
         }
         Ok(Finished { next_claim: self.next_claim, batch: self })
