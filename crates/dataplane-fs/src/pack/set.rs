@@ -50,6 +50,10 @@ impl Packs {
         }
         let file = Arc::new(File::open(self.path(pack))?);
         self.open.insert(pack, Arc::clone(&file));
+        // Removed between the two, it would be held, with all its room, until others take its place.
+        if !self.path(pack).exists() {
+            self.open.remove(&pack);
+        }
         Ok(file)
     }
 

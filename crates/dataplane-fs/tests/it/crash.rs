@@ -17,9 +17,9 @@ use bytes::Bytes;
 use mainstay_dataplane::{
     Address, Claim, Compression, DataPlane, Delete, Deletion, Hints, Inventory, ServeError, Verify,
 };
-use mainstay_dataplane_fs::FsPlane;
+use mainstay_dataplane_fs::{FsConfig, FsPlane};
 
-use crate::{OWNERS, busy, empties, everything, key, next, noise, open, read, source};
+use crate::{OWNERS, busy, empties, everything, flip, ingest, key, next, noise, open, read, record_of, source};
 
 /// Tells the child where to work.
 const DIRECTORY: &str = "MAINSTAY_TEST_STORE_DIRECTORY";
@@ -278,4 +278,41 @@ async fn whole(plane: &FsPlane, id: u64, content: &Bytes) {
     };
     plane.verify_object(Verify { address, key: key.clone() }).await.unwrap();
     assert!(read(plane, address, key).await.unwrap() == *content, "content {id} is another");
+}
+
+/// What a power failure leaves of the records that were written last: nothing, a part, or all with a hole. They were never
+/// answered for, and are gone; what was before them is whole, and what comes after them too.
+#[tokio::test]
+async fn records_that_were_left_unfinished_are_gone() {
+    for torn in ["hole", "cut in the body", "cut in the note", "cut in the prefix"] {
+        let directory = tempfile::tempdir().unwrap();
+        let plane = open(directory.path(), FsConfig::default()).await;
+        let (first, last, later) = (noise(1, 5000), noise(2, 6000), noise(3, 7000));
+        let kept = ingest(&plane, &first).await;
+        let gone = ingest(&plane, &last).await;
+        plane.close().await;
+        let record = record_of(directory.path(), &gone.address).unwrap();
+        let cut =
+            |len: usize| std::fs::File::options().write(true).open(&record.pack).unwrap().set_len(len as u64).unwrap();
+        match torn {
+            "hole" => flip(&record.pack, record.end - 3000),
+            "cut in the body" => cut(record.end - 3000),
+            "cut in the note" => cut(record.at + 60),
+            _ => cut(record.at + 20),
+        }
+        let mut after = None;
+        for _ in 0..3 {
+            // Without an index all of the log is read each time.
+            std::fs::remove_file(directory.path().join("index.redb")).unwrap();
+            let plane = open(directory.path(), FsConfig::default()).await;
+            assert_eq!(read(&plane, gone.address, None).await, Err(ServeError::Absent(gone.address)), "{torn}");
+            assert_eq!(read(&plane, kept.address, None).await.unwrap(), first, "{torn}");
+            if let Some(address) = after {
+                assert_eq!(read(&plane, address, None).await.unwrap(), later, "{torn}");
+            }
+            after = Some(ingest(&plane, &later).await.address);
+            assert_eq!(plane.backend_health().await.contents, 2, "{torn}");
+            plane.close().await;
+        }
+    }
 }
