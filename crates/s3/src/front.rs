@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN, SERVER};
-use hyper::http::{Method, StatusCode, request::Parts};
-use hyper::{Request, Response};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, Uri};
 use mainstay_bucket::BucketName;
 use mainstay_objects::{Bucket, Objects};
 use s3s::config::StaticConfigProvider;
@@ -16,6 +15,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpRequest};
 
 use crate::access::Access;
+use crate::amend::{amended, told};
 use crate::arrival::{Arrival, Peer, RequestId};
 use crate::auth::Auth;
 use crate::body::{Digests, HeldLimits, Pace, Paced, Room, Slot, held};
@@ -53,7 +53,7 @@ struct Inner {
 /// What is needed of a request's head once s3s has it.
 struct Sender {
     method: Method,
-    path: String,
+    uri: Uri,
     origin: Option<HeaderValue>,
     host: Option<HeaderValue>,
     /// Whether what is left of the body comes whatever is answered.
@@ -84,14 +84,13 @@ impl Front {
         let id = RequestId::next();
         let (parts, body) = request.into_parts();
         let sender = Sender::of(&parts);
-        let mut response = match self.admitted(parts, body, peer, id, &sender).await {
-            Ok(response) => response,
-            Err(failure) => {
-                failure.log(sender.method.as_str(), &id.to_string());
-                told(failure)
-            }
-        };
-        self.finish(&mut response, &sender, id);
+        let text = id.to_string();
+        let response = self.admitted(parts, body, peer, id, &sender).await.unwrap_or_else(|failure| {
+            failure.log(sender.method.as_str(), &text);
+            told(failure)
+        });
+        let mut response = amended(response, sender.uri.path(), sender.uri.query(), &text);
+        self.finish(&mut response, &sender, &text);
         response
     }
 
@@ -146,7 +145,9 @@ impl Front {
     fn held_limits(&self, parts: &Parts) -> Result<HeldLimits> {
         let limits = &self.0.config.limits;
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let form = parts.method == Method::POST && content_type.starts_with("multipart/form-data");
+        // As s3s sees it: anything else that looks alike is a body whose digests are to be verified.
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        let form = parts.method == Method::POST && essence.eq_ignore_ascii_case("multipart/form-data");
         let digests = if form { None } else { Some(Digests::of(&parts.headers)?) };
         // s3s lets in a little more than the largest, so that it can tell what was too large.
         let bytes = if form { limits.form_bytes + 2 * FORM_FIELDS_BYTES } else { limits.xml_bytes };
@@ -154,14 +155,7 @@ impl Front {
     }
 
     /// What every answer has.
-    fn finish(&self, response: &mut Response<Body>, sender: &Sender, id: RequestId) {
-        let text = id.to_string();
-        if response.status() == StatusCode::NOT_MODIFIED {
-            *response.body_mut() = Body::empty();
-            response.headers_mut().remove(CONTENT_TYPE);
-        } else if response.status().is_client_error() || response.status().is_server_error() {
-            complete_error(response, &sender.path, &text);
-        }
+    fn finish(&self, response: &mut Response<Body>, sender: &Sender, id: &str) {
         if let Some(origin) = &sender.origin
             && sender.method != Method::OPTIONS
         {
@@ -170,7 +164,7 @@ impl Front {
         }
         let headers = response.headers_mut();
         headers.insert(SERVER, HeaderValue::from_static("Mainstay"));
-        if let Ok(id) = HeaderValue::from_str(&text) {
+        if let Ok(id) = HeaderValue::from_str(id) {
             headers.insert(HeaderName::from_static("x-amz-request-id"), id);
         }
     }
@@ -180,7 +174,7 @@ impl Front {
         let host = sender.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
         let name = match self.0.domains.bucket_of(host) {
             Some(name) => name.to_ascii_lowercase(),
-            None => sender.path.split('/').nth(1)?.to_owned(),
+            None => sender.uri.path().split('/').nth(1)?.to_owned(),
         };
         self.0.objects.bucket(&name.parse::<BucketName>().ok()?)
     }
@@ -192,32 +186,11 @@ impl Sender {
         let little = length.is_some_and(|length: u64| length <= DRAINED_BYTES);
         Self {
             method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
+            uri: parts.uri.clone(),
             origin: parts.headers.get(ORIGIN).cloned(),
             host: parts.headers.get(HOST).cloned(),
             // Whoever expects to be told to go on has not sent it yet.
             sends_on: little && !parts.headers.contains_key(EXPECT),
         }
     }
-}
-
-fn told(failure: Failure) -> Response<Body> {
-    failure.into_s3().to_http_response().unwrap_or_else(|_| {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-        response
-    })
-}
-
-/// Tells which request an error answers, and what it was about.
-fn complete_error(response: &mut Response<Body>, path: &str, id: &str) {
-    const END: &[u8] = b"</Error>";
-    let Some(body) = response.body().bytes() else { return };
-    let Some(start) = body.strip_suffix(END) else { return };
-    let mut text = start.to_vec();
-    // A path is percent-encoded, and of what is special in XML only these can stand in it.
-    let path = path.replace('&', "&amp;").replace('\'', "&apos;");
-    text.extend_from_slice(format!("<Resource>{path}</Resource><RequestId>{id}</RequestId>").as_bytes());
-    text.extend_from_slice(END);
-    *response.body_mut() = Body::from(Bytes::from(text));
 }

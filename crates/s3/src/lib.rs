@@ -11,6 +11,7 @@
 //! harm. An operation is a short function between two mappings; what it decides is decided in `bucket` and `objects`.
 
 mod access;
+mod amend;
 mod arrival;
 mod auth;
 mod body;

@@ -256,11 +256,8 @@ mod tests {
         let mut data = Vec::new();
         for piece in body.chunks(cut) {
             let mut input = Bytes::copy_from_slice(piece);
-            loop {
-                match chunks.next(&mut input)? {
-                    Piece::Data(bytes) => data.extend_from_slice(&bytes),
-                    Piece::NeedsMore | Piece::Done => break,
-                }
+            while let Piece::Data(bytes) = chunks.next(&mut input)? {
+                data.extend_from_slice(&bytes);
             }
         }
         chunks.finish()?;

@@ -136,7 +136,8 @@ async fn read(slot: Slot, limits: HeldLimits) -> Result<BoxStream<'static, Resul
         }
         None => {
             slot.keep(limits.room.reserve(limits.bytes).await.map_err(failed)?);
-            let bounded = bounded(body, limits.bytes);
+            let remembering = slot.clone();
+            let bounded = bounded(body, limits.bytes).inspect_ok(move |bytes| remembering.remember(bytes));
             Ok(bounded
                 .map_err(move |error| {
                     slot.fail(error);

@@ -10,6 +10,7 @@
 
 mod chunked;
 mod digest;
+mod form;
 mod framing;
 mod held;
 mod paced;
@@ -17,6 +18,7 @@ mod slot;
 mod upload;
 
 pub use digest::{Digester, of_parts};
+pub use form::FormHead;
 pub use framing::{Credential, Framing, region_of};
 pub use held::{Digests, HeldLimits, Room, held, md5_of_header};
 pub use paced::{Pace, Paced};

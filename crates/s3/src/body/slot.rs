@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::form::{FormHead, HEAD_BYTES};
 use super::{BodyError, Paced};
 
 /// The body of a request, until somebody takes it. A clone is the same slot.
@@ -16,11 +17,13 @@ struct State {
     failure: Option<BodyError>,
     /// The room in memory that the body takes, until the request ends.
     room: Option<OwnedSemaphorePermit>,
+    /// How a form began.
+    form: Vec<u8>,
 }
 
 impl Slot {
     pub fn new(body: Paced) -> Self {
-        Self(Arc::new(Mutex::new(State { body: Some(body), failure: None, room: None })))
+        Self(Arc::new(Mutex::new(State { body: Some(body), failure: None, room: None, form: Vec::new() })))
     }
 
     /// The body, once.
@@ -36,6 +39,18 @@ impl Slot {
     /// Keeps room for what was read.
     pub fn keep(&self, room: OwnedSemaphorePermit) {
         self.state().room = Some(room);
+    }
+
+    /// Remembers how a form begins.
+    pub fn remember(&self, bytes: &[u8]) {
+        let form = &mut self.state().form;
+        let wanted = bytes.len().min(HEAD_BYTES - form.len());
+        form.extend_from_slice(&bytes[..wanted]);
+    }
+
+    /// The fields of the form that was read.
+    pub fn form(&self, content_type: &str) -> FormHead {
+        FormHead::parse(&self.state().form, content_type)
     }
 
     pub fn failure(&self) -> Option<BodyError> {

@@ -1,6 +1,7 @@
 //! Objects from HTML forms. s3s has verified the form's policy and holds its file.
 
 use futures::TryStreamExt;
+use hyper::header::CONTENT_TYPE;
 use mainstay_bucket::policy::Action;
 use mainstay_bucket::{ChecksumAlgorithm, Tags};
 use mainstay_dataplane::{Compression, Expect, Md5, SourceError};
@@ -10,28 +11,38 @@ use s3s::{S3ErrorCode, S3Request, S3Response};
 
 use super::put::{check_early, etag_of, form_conditions};
 use super::{Answer, Api, bucket_of, encryption_told, key_of, version_told};
-use crate::access::{Asking, Caller, Known, Wish, expect_owner};
-use crate::body::{BodyError, Digester, Measured, md5_of_header};
+use crate::access::{Asking, Wish, expect_owner};
+use crate::arrival::Arrival;
+use crate::body::{BodyError, Digester, FormHead, Measured, md5_of_header};
 use crate::error::{Failure, Result};
 use crate::map::{self, tell_checksum, told_checksums};
 use crate::refuse;
 
 pub async fn post_object(api: &Api, mut request: S3Request<PostObjectInput>) -> Answer<PostObjectOutput> {
-    check_signature(api, &request)?;
+    check_region(api, &request)?;
     let body = request.input.body.take();
     let input = &request.input;
+    let form = form_of(&request);
     check_fields(input)?;
+    // What s3s knows by the name of a header only.
+    form.field("acl").map_or(Ok(()), |acl| refuse::check_header("x-amz-acl", acl))?;
     let bucket = bucket_of(&request)?;
     expect_owner(input.expected_bucket_owner.as_deref(), &bucket)?;
-    let key = key_of(&input.key)?;
-    let tags = form_tags(input.tagging.as_deref())?;
+    let key = named(&input.key, form.filename.as_deref());
+    let key = key_of(&key)?;
+    let tags = match input.tagging.as_deref() {
+        Some(header) => map::header_tags(Some(header))?,
+        None => form_tags(form.field("tagging"))?,
+    };
     let mut actions = vec![Action::PutObject];
     actions.extend((!tags.is_empty()).then_some(Action::PutObjectTagging));
     actions.extend(input.object_lock_mode.is_some().then_some(Action::PutObjectRetention));
     actions.extend(input.object_lock_legal_hold_status.is_some().then_some(Action::PutObjectLegalHold));
+    let until = input.object_lock_retain_until_date.as_ref().map(map::moment).transpose()?.map(|at| at.to_string());
+    let said = said(input, until.as_deref());
     for action in actions {
         let wish = Wish { action, bucket: &bucket, key: Some(&key), version: None, tags: Some(&tags) };
-        Asking::of(&request)?.must(&api.objects, wish).await?;
+        Asking::of(&request)?.saying(&said).must(&api.objects, wish).await?;
     }
     let metadata = map::metadata(input)?;
     let mode = input.object_lock_mode.as_ref().map(|mode| mode.as_str());
@@ -86,21 +97,42 @@ pub async fn post_object(api: &Api, mut request: S3Request<PostObjectInput>) -> 
     Ok(S3Response::new(output))
 }
 
-/// What the heads of other requests are asked for before s3s gets them.
-fn check_signature(api: &Api, request: &S3Request<PostObjectInput>) -> Result<()> {
-    if Known::of(request)?.caller != Caller::Anonymous {
-        // A signature without a policy would be good for everything.
-        if request.input.policy.is_none() {
-            return Err(Failure::new(S3ErrorCode::InvalidPolicyDocument, "A signed form has a policy"));
-        }
-        if let Some(region) = &request.region
-            && !api.config.accepts_region(region.as_str())
-        {
+/// What the heads of other requests are asked before s3s gets them: s3s has looked at the rest.
+fn check_region(api: &Api, request: &S3Request<PostObjectInput>) -> Result<()> {
+    match &request.region {
+        Some(region) if !api.config.accepts_region(region.as_str()) => {
             let message = refuse::wrong_region(&api.config, region.as_str());
-            return Err(Failure::new(S3ErrorCode::AuthorizationHeaderMalformed, message));
+            Err(Failure::new(S3ErrorCode::AuthorizationHeaderMalformed, message))
         }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// The form as it was sent.
+fn form_of(request: &S3Request<PostObjectInput>) -> FormHead {
+    let slot = request.extensions.get::<Arrival>().and_then(|arrival| arrival.body.as_ref());
+    let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    slot.map(|slot| slot.form(content_type)).unwrap_or_default()
+}
+
+/// The key, in which `${filename}` stands for the name of the file, without the directories that some browsers tell.
+fn named(key: &str, filename: Option<&str>) -> String {
+    let name = filename.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
+    key.replace("${filename}", name)
+}
+
+/// Fields that conditions of policies ask for, by the names that they have as headers.
+fn said<'a>(input: &'a PostObjectInput, until: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+    let fields = [
+        ("x-amz-acl", input.acl.as_ref().map(|acl| acl.as_str())),
+        ("x-amz-storage-class", input.storage_class.as_ref().map(|class| class.as_str())),
+        ("x-amz-server-side-encryption", input.server_side_encryption.as_ref().map(|kind| kind.as_str())),
+        ("x-amz-website-redirect-location", input.website_redirect_location.as_deref()),
+        ("x-amz-object-lock-mode", input.object_lock_mode.as_ref().map(|mode| mode.as_str())),
+        ("x-amz-object-lock-retain-until-date", until),
+        ("x-amz-object-lock-legal-hold", input.object_lock_legal_hold_status.as_ref().map(|hold| hold.as_str())),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// Fields that are headers elsewhere.

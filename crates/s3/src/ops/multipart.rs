@@ -219,7 +219,7 @@ async fn whole_checksum(
         let message = "The provided 'x-amz-mp-object-size' header value does not match what was computed.";
         return Err(Failure::invalid_request(message));
     }
-    let (algorithm, kind) = begun.attributes.checksum.unwrap_or(DEFAULT);
+    let (algorithm, kind) = begun.attributes.checksum.unwrap_or_else(|| found(&chosen));
     if input.checksum_type.as_ref().is_some_and(|told| told.as_str() != kind.as_str()) {
         let message = "The checksum type is not the one that the upload was begun with.";
         return Err(Failure::invalid_request(message));
@@ -232,6 +232,12 @@ async fn whole_checksum(
         return Err(BodyError::Mismatch(Measured::Checksum(told.algorithm())).into());
     }
     Ok(whole)
+}
+
+/// The checksum of an object whose client asked for none, and may have sent some with the parts all the same.
+fn found(parts: &[&Part]) -> (ChecksumAlgorithm, ChecksumKind) {
+    let first = parts.first().and_then(|part| part.checksum.as_ref()).map_or(DEFAULT.0, Checksum::algorithm);
+    (first, if first.supports(DEFAULT.1) { DEFAULT.1 } else { first.default_kind() })
 }
 
 /// The checksum of the whole object that the client tells. A composite one may leave out the number of parts.
