@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mainstay_storage::{Location, ReadError, Service, Store};
+use tokio::sync::watch;
 
 use crate::barrier::Barrier;
 use crate::inner::{Inner, UnsealError};
@@ -77,6 +78,11 @@ impl Custody {
     /// Whether nothing can be read or written until the store is unsealed.
     pub fn is_sealed(&self) -> bool {
         self.inner().is_sealed()
+    }
+
+    /// The same, for whoever has to forget something when the store is sealed: told after each change.
+    pub fn follow_seal(&self) -> watch::Receiver<bool> {
+        self.inner().follow_seal()
     }
 
     /// Forgets all keys: nothing is readable from the moment this returns until the store is unsealed again. What was asked

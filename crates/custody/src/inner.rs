@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mainstay_storage::{ReadError, Statement, Store, WriteError};
 use mainstay_types::Timestamp;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, watch};
 use zeroize::Zeroizing;
 
 use crate::aead::KeyBytes;
@@ -22,6 +22,8 @@ pub(crate) struct Inner {
     pub cache: Cache,
     /// None while the store is sealed.
     keys: RwLock<Option<Keyring>>,
+    /// Whether it is, for whoever has to forget something then.
+    sealed: watch::Sender<bool>,
     /// Whoever changes the store, its keys or its seal holds this meanwhile: one change at a time in this process.
     turn: Mutex<Turn>,
     position: AtomicU64,
@@ -92,6 +94,7 @@ impl Inner {
             store,
             cache: Cache::new(),
             keys: RwLock::new(None),
+            sealed: watch::Sender::new(true),
             turn: Mutex::new(turn),
             position: AtomicU64::new(0),
             removed: std::sync::Mutex::default(),
@@ -101,6 +104,10 @@ impl Inner {
 
     pub fn is_sealed(&self) -> bool {
         self.read().is_none()
+    }
+
+    pub fn follow_seal(&self) -> watch::Receiver<bool> {
+        self.sealed.subscribe()
     }
 
     /// The newest revision; 0 while the store is sealed.
@@ -206,6 +213,7 @@ impl Inner {
         turn.head = None;
         turn.seal = None;
         self.position.store(0, Ordering::Relaxed);
+        self.sealed.send_replace(true);
     }
 
     /// Puts another store in the place of this one, and is sealed then.
@@ -221,6 +229,7 @@ impl Inner {
         turn.head = None;
         turn.seal = None;
         self.position.store(0, Ordering::Relaxed);
+        self.sealed.send_replace(true);
         Ok(())
     }
 
@@ -302,6 +311,7 @@ impl Inner {
         turn.doubtful = false;
         self.advance(turn, head);
         *self.write() = Some(keyring);
+        self.sealed.send_replace(false);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Option<Keyring>> {

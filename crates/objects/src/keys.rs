@@ -11,6 +11,12 @@ pub trait Keys: Send + Sync + 'static {
 
     /// A key that was used before.
     async fn get(&self, id: KeyId) -> Result<ContentKey, KeysError>;
+
+    /// Fails while they are out of reach. Asked before anything is used that was opened with one of them and is still in
+    /// memory.
+    fn at_hand(&self) -> Result<(), KeysError> {
+        Ok(())
+    }
 }
 
 /// Why there is no key.

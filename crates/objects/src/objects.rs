@@ -364,14 +364,16 @@ impl Objects {
             keys.get_key_value(id).map(|(id, held)| (id.clone(), held.clone()))
         };
         let Some((id, held)) = held else { return Ok(None) };
+        self.inner.keys.at_hand()?;
         let secret = match &held.secret {
             Some(secret) => secret.clone(),
             None => {
                 let secret = held.open(&id, &self.inner.keys.get(held.key_id()).await?)?;
                 let mut keys = self.inner.access_keys.write().unwrap_or_else(PoisonError::into_inner);
-                // Unless it was replaced meanwhile.
+                // Unless it was replaced meanwhile, or all are to be forgotten.
                 if let Some(now) = keys.get_mut(&id)
                     && now.stored.nonce == held.stored.nonce
+                    && self.inner.keys.at_hand().is_ok()
                 {
                     now.secret = Some(secret.clone());
                 }
@@ -379,6 +381,13 @@ impl Objects {
             }
         };
         Ok(Some(KnownKey { key: held.access_key(&id), secret }))
+    }
+
+    /// Forgets the secrets of all access keys, as when what they were opened with is sealed. The next request opens its own again,
+    /// once that can be done.
+    pub fn forget_secrets(&self) {
+        let mut keys = self.inner.access_keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.values_mut().for_each(|held| held.secret = None);
     }
 
     /// The access keys of an instance by id; from memory.

@@ -47,6 +47,14 @@ impl Keys for CustodyKeys {
         let secret = self.custody.get(&path(id)).await.map_err(|error| unavailable(&error))?;
         secret.map(|secret| key(id, secret.expose_secret())).ok_or(KeysError::Unknown(id))
     }
+
+    fn at_hand(&self) -> Result<(), KeysError> {
+        if self.custody.is_sealed() {
+            Err(KeysError::Unavailable { reason: "custody is sealed".to_owned() })
+        } else {
+            Ok(())
+        }
+    }
 }
 
 fn path(id: KeyId) -> SecretPath {

@@ -23,6 +23,8 @@ pub(super) struct ObjectStore {
     pub(super) scrubber: Scrubber,
     pub(super) plane: Plane,
     pub(super) feed: Arc<JournalFeed>,
+    /// What holds the keys that access keys are sealed with.
+    custody: Custody,
     /// What the control plane knows it as.
     pub(super) engine: Arc<ObjectStoreEngine>,
     /// Held so that no other control plane changes the same index.
@@ -66,7 +68,7 @@ impl ObjectStore {
         let objects = Objects::open(foundations, settings).await.map_err(ObjectStoreError::Objects)?;
         let scrubber = Scrubber::new(objects.clone(), feed.clone());
         let engine = Arc::new(ObjectStoreEngine::new(objects.clone(), engine_config(config)));
-        Ok(Self { objects, scrubber, plane, feed, engine, _claim: claim })
+        Ok(Self { objects, scrubber, plane, feed, custody: custody.clone(), engine, _claim: claim })
     }
 
     /// Answers S3 requests until `stop` turns true; while the engine is not started, with a word to try again later.
@@ -84,7 +86,20 @@ impl ObjectStore {
 
     /// Keeps the store in order for as long as it is polled. It can be dropped at any time.
     pub(super) async fn keep_on(&self) {
-        tokio::join!(self.objects.keep_on(), self.scrubber.scrub_on());
+        tokio::join!(self.objects.keep_on(), self.scrubber.scrub_on(), self.forget_on());
+    }
+
+    /// Forgets what custody's keys opened whenever they are sealed.
+    async fn forget_on(&self) {
+        let mut seal = self.custody.follow_seal();
+        loop {
+            if *seal.borrow_and_update() {
+                self.objects.forget_secrets();
+            }
+            if seal.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     pub(super) async fn close(&self) {

@@ -27,8 +27,11 @@ on_both! {
         *fixture.keys.reachable.lock().unwrap() = true;
         let known = fixture.objects.access_key("one").await.unwrap().unwrap();
         assert_eq!((known.secret.expose_secret(), &known.key.account), ("battery staple", &account()));
-        // Once it was opened, it is known.
+        // Once it was opened, it is known; but not while what it was opened with is out of reach.
         *fixture.keys.reachable.lock().unwrap() = false;
+        assert!(matches!(fixture.objects.access_key("one").await, Err(KeysError::Unavailable { .. })));
+        fixture.objects.forget_secrets();
+        *fixture.keys.reachable.lock().unwrap() = true;
         assert!(fixture.objects.access_key("one").await.unwrap().is_some());
         assert_eq!(fixture.objects.access_keys(&account()).len(), 2);
         fixture.objects.remove_access_key(&"one".parse().unwrap()).await.unwrap();

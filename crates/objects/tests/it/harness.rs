@@ -128,6 +128,13 @@ impl Keys for TestKeys {
         }
         Ok(ContentKey::new(id, Zeroizing::new([id.0 as u8; 32])))
     }
+
+    fn at_hand(&self) -> Result<(), KeysError> {
+        match *self.reachable.lock().unwrap() {
+            true => Ok(()),
+            false => Err(KeysError::Unavailable { reason: "sealed".to_owned() }),
+        }
+    }
 }
 
 #[async_trait]
