@@ -12,6 +12,7 @@ mod harness;
 mod killed_control_plane;
 mod killed_engine;
 mod manifest;
+mod objects;
 mod observability;
 mod repairs;
 mod run;

@@ -36,14 +36,14 @@ def puts_and_deletes_are_told(s3):
     s3.s3.put_object_tagging(Bucket=bucket, Key="copy", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
     s3.s3.delete_object(Bucket=bucket, Key="ä b")
     first, second = s3.events("v1.object.created", bucket, 2)
-    told = first["payload"]
+    told = first
     equal((told["event"], told["key"], told["size"]), ("s3:ObjectCreated:Put", "ä b", 5))
     equal((told["etag"].strip('"'), told["configuration"], told["instance"]), (put["ETag"].strip('"'), "one", s3.main.instance))
-    equal((second["payload"]["event"], second["payload"]["key"]), ("s3:ObjectCreated:Copy", "copy"))
+    equal((second["event"], second["key"]), ("s3:ObjectCreated:Copy", "copy"))
     (removed,) = s3.events("v1.object.removed", bucket, 1)
-    equal((removed["payload"]["event"], removed["payload"]["key"]), ("s3:ObjectRemoved:Delete", "ä b"))
+    equal((removed["event"], removed["key"]), ("s3:ObjectRemoved:Delete", "ä b"))
     (tagged,) = s3.events("v1.object.tagged", bucket, 1)
-    equal(tagged["payload"]["key"], "copy")
+    equal(tagged["key"], "copy")
 
 
 @case
@@ -58,9 +58,9 @@ def uploads_and_markers_are_told(s3):
     )
     marker = s3.s3.delete_object(Bucket=bucket, Key="x")["VersionId"]
     (created,) = s3.events("v1.object.created", bucket, 1)
-    equal((created["payload"]["key"], created["payload"]["version"]), ("x", done["VersionId"]))
+    equal((created["key"], created["version"]), ("x", done["VersionId"]))
     (removed,) = s3.events("v1.object.removed", bucket, 1)
-    equal((removed["payload"]["event"], removed["payload"]["version"]), ("s3:ObjectRemoved:DeleteMarkerCreated", marker))
+    equal((removed["event"], removed["version"]), ("s3:ObjectRemoved:DeleteMarkerCreated", marker))
 
 
 @case
@@ -69,7 +69,7 @@ def only_what_is_wished_for_is_told(s3):
     configured(s3, bucket, "s3:ObjectCreated:*", prefix="in/", suffix=".txt")
     for key in ("out/1.txt", "in/1.jpg", "in/2.txt"):
         s3.s3.put_object(Bucket=bucket, Key=key, Body=b"")
-    equal([event["payload"]["key"] for event in s3.events("v1.object.created", bucket, 1)], ["in/2.txt"])
+    equal([event["key"] for event in s3.events("v1.object.created", bucket, 1)], ["in/2.txt"])
 
 
 @case
@@ -78,7 +78,7 @@ def what_is_not_done_is_not_told(s3):
     configured(s3, bucket, "s3:ObjectCreated:*")
     refused(412, "PreconditionFailed", s3.s3.put_object, Bucket=bucket, Key="x", Body=b"", IfNoneMatch="*")
     s3.s3.put_object(Bucket=bucket, Key="last", Body=b"")
-    equal([event["payload"]["key"] for event in s3.events("v1.object.created", bucket, 1)], ["last"])
+    equal([event["key"] for event in s3.events("v1.object.created", bucket, 1)], ["last"])
 
 
 @case

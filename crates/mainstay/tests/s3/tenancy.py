@@ -45,7 +45,7 @@ def any_of(shape, name, depth=0):
         case "map":
             return {"a": "b"}
         case "string":
-            return shape.enum[0] if getattr(shape, "enum", None) else "x"
+            return shape.enum[0] if getattr(shape, "enum", None) else "x" * shape.metadata.get("min", 1)
         case "integer" | "long":
             return 1
         case "boolean":

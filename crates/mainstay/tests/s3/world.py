@@ -141,12 +141,12 @@ class World:
             connection.close()
 
     def events(self, kind, bucket, count):
-        """The events of one kind that tell of a bucket's objects, once there are so many."""
+        """What the events of one kind tell of a bucket's objects, once there are so many."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            found = [e for e in self._all_events() if e["type"] == kind and e["payload"].get("bucket") == bucket]
+            found = [e for e in self._all_events() if e["type"] == kind and e["payload"].get("notification", {}).get("bucket") == bucket]
             if len(found) >= count:
-                return found
+                return [event["payload"]["notification"] for event in found]
             assert time.monotonic() < deadline, f"{count} events {kind} of {bucket} should be there, not {found}"
             time.sleep(0.02)
 
