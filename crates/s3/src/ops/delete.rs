@@ -19,11 +19,16 @@ use crate::map;
 
 /// Keys that one request deletes at most, as in Amazon S3.
 const MOST_KEYS: usize = 1000;
+/// Conditions that S3 has for other calls: what was to be kept under one would be gone where it is not looked at.
+const FOREIGN_CONDITIONS: [&str; 3] = ["if-none-match", "if-modified-since", "if-unmodified-since"];
 /// Keys of one request that are deleted at the same time: enough to share their place in the index's batches.
 const AT_ONCE: usize = 64;
 
 pub async fn delete_object(api: &Api, request: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
     let input = &request.input;
+    if let Some(name) = FOREIGN_CONDITIONS.into_iter().find(|name| request.headers.contains_key(*name)) {
+        return Err(Failure::not_implemented(name));
+    }
     let bucket = bucket_of(&request)?;
     let key = key_of(&input.key)?;
     let version = input.version_id.as_deref();
@@ -95,6 +100,8 @@ async fn delete_one(
     bucket: &Bucket,
     object: &ObjectIdentifier,
 ) -> Result<Deleted> {
+    // A policy may take some milliseconds for each key, and others wait for this thread.
+    tokio::task::yield_now().await;
     let key = key_of(&object.key)?;
     let version = object.version_id.as_deref().filter(|version| !version.is_empty());
     let action = if version.is_some() { Action::DeleteObjectVersion } else { Action::DeleteObject };

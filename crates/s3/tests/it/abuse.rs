@@ -170,3 +170,19 @@ async fn a_download_goes_on_only_with_what_it_began_with() {
         assert_eq!((answer.status, answer.text().as_str()), (status, body), "{validator}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_deleted_under_a_condition_that_is_not_looked_at() {
+    let server = Server::start().await;
+    put(&server.client(), "a", "x").await;
+    for (name, value) in [
+        ("if-none-match", "*"),
+        ("if-modified-since", "Sat, 21 Nov 2099 12:00:00 GMT"),
+        ("if-unmodified-since", "Sat, 21 Nov 2020 12:00:00 GMT"),
+    ] {
+        let head = Signed::new("DELETE", "/photos/a", b"").header(name, value).head(server.address);
+        let answer = send(server.address, head).await;
+        assert_eq!((answer.status, answer.code().as_str()), (501, "NotImplemented"), "{name}");
+    }
+    server.client().head_object().bucket("photos").key("a").send().await.unwrap();
+}
