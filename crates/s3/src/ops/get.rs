@@ -293,7 +293,8 @@ impl Stream for Sending {
         match &piece {
             Some(Ok(bytes)) => self.left = self.left.saturating_sub(bytes.len() as u64),
             Some(Err(error)) => {
-                tracing::error!(key = %self.key, %error, "an answer was broken off: the object could not be read on");
+                // A key can have line breaks in it, which its debug text escapes.
+                tracing::error!(key = ?self.key, %error, "an answer was broken off: the object could not be read on");
             }
             None => {}
         }
