@@ -13,7 +13,10 @@ pub struct Statement {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    Run { sql: &'static str, parameters: Vec<Value> },
+    Run {
+        sql: &'static str,
+        parameters: Vec<Value>,
+    },
     Insert {
         table: &'static str,
         columns: &'static [&'static str],

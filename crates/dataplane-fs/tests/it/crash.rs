@@ -316,3 +316,24 @@ async fn records_that_were_left_unfinished_are_gone() {
         }
     }
 }
+
+/// A process was killed while it began a pack: room was taken for it, and its head was not written or only in part.
+#[tokio::test]
+async fn a_pack_that_was_half_begun_is_gone() {
+    for head in [0, 20, 600] {
+        let directory = tempfile::tempdir().unwrap();
+        let plane = open(directory.path(), FsConfig::default()).await;
+        let content = noise(1, 5000);
+        let address = ingest(&plane, &content).await.address;
+        plane.close().await;
+        let path = directory.path().join("packs/00000002.pack");
+        let begun = std::fs::File::create(&path).unwrap();
+        rustix::fs::fallocate(&begun, rustix::fs::FallocateFlags::empty(), 0, 2 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&begun, &vec![7; head], 0).unwrap();
+        drop(begun);
+        let plane = open(directory.path(), FsConfig::default()).await;
+        assert!(!path.exists(), "{head} bytes of its head were written");
+        assert_eq!(read(&plane, address, None).await.unwrap(), content);
+        empties(directory.path(), &plane).await;
+    }
+}
