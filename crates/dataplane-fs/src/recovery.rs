@@ -5,15 +5,14 @@
 //! may be unfinished: those are checked in full, and struck out where they are.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use mainstay_dataplane::Address;
-use rustix::fs::{SeekFrom, fdatasync, seek};
-use rustix::io::Errno;
+use rustix::fs::fdatasync;
 
 use crate::OpenError;
 use crate::entry::Entry;
@@ -174,26 +173,21 @@ impl Replay<'_> {
         match read_head(&file).map_err(|error| ReplayError::Pack(pack, error))? {
             Ok(head) if head.id == pack => drop(self.heads.insert(pack, head)),
             Ok(head) => tracing::error!(%pack, says = %head.id, "a pack has another's name: it is left alone"),
-            Err(reason) => {
-                tracing::error!(%pack, reason, "the head of a pack is damaged: what is in it is not found again")
-            }
+            Err(reason) => tracing::warn!(%pack, reason, "the head of a pack cannot be read"),
         }
         Ok(())
     }
 
     /// Removes a pack without a head if it has nothing else either: a process was killed while it began it.
     fn remove_unfinished(&self, pack: PackId) -> io::Result<bool> {
-        let nothing_behind_head = match seek(&*self.packs.file(pack)?, SeekFrom::Data(HEAD_LEN)) {
-            Err(Errno::NXIO) => true,
-            Ok(_) | Err(Errno::INVAL | Errno::OPNOTSUPP) => false,
-            Err(error) => return Err(error.into()),
-        };
-        if nothing_behind_head {
+        let is_empty = only_zeros_from(&*self.packs.file(pack)?, HEAD_LEN)?;
+        if is_empty {
             self.packs.remove(pack)?;
+            tracing::info!(%pack, "a pack that was only half begun is removed");
         } else {
             tracing::error!(%pack, "a pack has lost its head: what is in it is not found again, but left there");
         }
-        Ok(nothing_behind_head)
+        Ok(is_empty)
     }
 
     fn pack(&mut self, pack: PackId, start: u64, end: Option<u64>, is_last: bool) -> Result<(), Step> {
@@ -299,6 +293,21 @@ impl Replay<'_> {
         match self.memory.find(address) {
             Some(known) => Ok(known.cloned()),
             None => self.base.get(address).map_err(Step::Base),
+        }
+    }
+}
+
+/// Whether a file has nothing behind some offset but room. Where data lies the system cannot be asked: what it has in
+/// memory counts as data, zeros or not.
+fn only_zeros_from(file: &File, mut offset: u64) -> io::Result<bool> {
+    let mut bytes = vec![0; 64 << 10];
+    loop {
+        match file.read_at(&mut bytes, offset) {
+            Ok(0) => return Ok(true),
+            Ok(read) if bytes[..read].iter().any(|byte| *byte != 0) => return Ok(false),
+            Ok(read) => offset += read as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
