@@ -15,6 +15,7 @@ use s3s::{S3Request, S3Result};
 use crate::arrival::{Arrival, Peer};
 use crate::auth::known_key;
 use crate::error::{Failure, Result};
+use crate::refuse;
 
 /// Lets requests through to the operations, or not.
 pub struct Access(pub Objects);
@@ -164,6 +165,9 @@ impl Access {
         let operation = context.s3_op().name();
         let actions =
             actions(operation, context.headers(), context.uri()).ok_or_else(|| Failure::not_implemented(operation))?;
+        if let Some(word) = refuse::foreign_word(operation, context.uri()) {
+            return Err(Failure::not_implemented(&word));
+        }
         let (name, key) = match context.s3_path() {
             S3Path::Root => (None, None),
             S3Path::Bucket { bucket } => (Some(bucket), None),

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN, SERVER};
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN, RANGE,
+    SERVER,
+};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Uri};
 use mainstay_bucket::BucketName;
@@ -85,19 +88,27 @@ impl Front {
         let (parts, body) = request.into_parts();
         let sender = Sender::of(&parts);
         let text = id.to_string();
-        let response = self.admitted(parts, body, peer, id, &sender).await.unwrap_or_else(|failure| {
+        let limits = &self.0.config.limits;
+        let pace = Pace { bytes: limits.pace_bytes, within: limits.pace_within };
+        let slot = (!body.is_end_stream()).then(|| Slot::new(Paced::new(body, pace)));
+        let response = self.admitted(parts, slot.clone(), peer, id, &sender).await.unwrap_or_else(|failure| {
             failure.log(sender.method.as_str(), &text);
             told(failure)
         });
         let mut response = amended(response, sender.uri.path(), sender.uri.query(), &text);
         self.finish(&mut response, &sender, &text);
+        if slot.is_some_and(|slot| !slot.is_at_end()) {
+            // The rest of the body may still come, or may not where its sender waited to be told to go on: what follows on this
+            // connection could be either, so that nothing may (RFC 9110, section 10.1.1).
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 
     async fn admitted(
         &self,
         parts: Parts,
-        body: Incoming,
+        slot: Option<Slot>,
         peer: Peer,
         id: RequestId,
         sender: &Sender,
@@ -110,9 +121,6 @@ impl Front {
             *response.headers_mut() = cors::preflight(self.bucket(sender).as_deref(), &parts.headers)?;
             return Ok(response);
         }
-        let limits = &self.0.config.limits;
-        let pace = Pace { bytes: limits.pace_bytes, within: limits.pace_within };
-        let slot = (!body.is_end_stream()).then(|| Slot::new(Paced::new(body, pace)));
         let answered = self.asked(parts, slot.clone(), peer, id).await;
         let Some(slot) = slot else { return answered };
         if sender.sends_on
@@ -128,8 +136,9 @@ impl Front {
     }
 
     /// Asks s3s.
-    async fn asked(&self, parts: Parts, slot: Option<Slot>, peer: Peer, id: RequestId) -> Result<Response<Body>> {
+    async fn asked(&self, mut parts: Parts, slot: Option<Slot>, peer: Peer, id: RequestId) -> Result<Response<Body>> {
         refuse::check(&self.0.config, &parts.headers, &parts.uri)?;
+        forget_senseless_range(&mut parts);
         let body = match &slot {
             None => Body::empty(),
             Some(slot) => held(slot.clone(), self.held_limits(&parts)?),
@@ -148,7 +157,14 @@ impl Front {
         // As s3s sees it: anything else that looks alike is a body whose digests are to be verified.
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         let form = parts.method == Method::POST && essence.eq_ignore_ascii_case("multipart/form-data");
-        let digests = if form { None } else { Some(Digests::of(&parts.headers)?) };
+        // Completing an upload tells the checksum of its object.
+        let completes =
+            parts.uri.query().is_some_and(|query| query.split('&').any(|word| word.starts_with("uploadId=")));
+        let digests = match form {
+            true => None,
+            false if completes => Some(Digests::of(&parts.headers)?.without_checksums()),
+            false => Some(Digests::of(&parts.headers)?),
+        };
         // s3s lets in a little more than the largest, so that it can tell what was too large.
         let bytes = if form { limits.form_bytes + 2 * FORM_FIELDS_BYTES } else { limits.xml_bytes };
         Ok(HeldLimits { bytes, room: self.0.room.clone(), digests })
@@ -177,6 +193,17 @@ impl Front {
             None => sender.uri.path().split('/').nth(1)?.to_owned(),
         };
         self.0.objects.bucket(&name.parse::<BucketName>().ok()?)
+    }
+}
+
+/// Takes away a range that is none, or several: it counts as not there (RFC 9110, section 14.2), and s3s takes it for an
+/// error. One that the signature covers stays, and is refused.
+fn forget_senseless_range(parts: &mut Parts) {
+    let senseless = |value: &HeaderValue| value.to_str().is_ok_and(|text| s3s::dto::Range::parse(text).is_err());
+    let signed = parts.headers.contains_key(AUTHORIZATION)
+        || parts.uri.query().is_some_and(|query| query.to_ascii_lowercase().contains("range"));
+    if !signed && parts.headers.get(RANGE).is_some_and(senseless) {
+        parts.headers.remove(RANGE);
     }
 }
 

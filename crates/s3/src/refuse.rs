@@ -31,8 +31,20 @@ const SIGNATURE_PARAMETERS: [&str; 7] = [
 const IDLE_PARAMETERS: [&str; 3] = ["x-amz-checksum-", "x-amz-sdk-checksum-algorithm", "x-amz-user-agent"];
 
 /// Calls that s3s would take for others, by a word in their query.
-const FOREIGN_CALLS: [&str; 6] =
-    ["append", "renameObject", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "abac"];
+const FOREIGN_CALLS: [&str; 9] = [
+    "abac",
+    "annotation",
+    "append",
+    "metadataAnnotationTable",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "renameObject",
+];
+
+/// What s3s takes a writing request for whose query names no call that it knows.
+const PLAIN_WRITES: [&str; 5] = ["CopyObject", "CreateBucket", "DeleteBucket", "DeleteObject", "PutObject"];
 
 /// Looks at a request's head.
 pub fn check(config: &S3Config, headers: &HeaderMap, uri: &Uri) -> Result<()> {
@@ -128,6 +140,18 @@ fn signed_host(signed: &str) -> Result<()> {
     Err(Failure::new(S3ErrorCode::AccessDenied, "The host header must be signed"))
 }
 
+/// The word in the query of a plain write that makes it another call: one that S3 gets tomorrow must not overwrite or delete
+/// the object that it is about. What begins with `x-` is the signature's, or the client's own.
+pub fn foreign_word(operation: &str, uri: &Uri) -> Option<String> {
+    let query = uri.query().filter(|_| PLAIN_WRITES.contains(&operation))?;
+    let known = |name: &str| {
+        name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"))
+            || (operation == "DeleteObject" && name == "versionId")
+    };
+    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    names.find(|name| !known(name)).map(std::borrow::Cow::into_owned)
+}
+
 pub fn check_header(name: &str, value: &str) -> Result<()> {
     match name {
         "x-amz-security-token" => Err(no_such_token()),
@@ -202,7 +226,7 @@ impl<'a> Query<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::check_parameters;
+    use super::{check_parameters, foreign_word};
 
     #[test]
     fn parameters_of_presigned_urls() {
@@ -212,6 +236,25 @@ mod tests {
         }
         for meant in ["x-amz-expected-bucket-owner", "x-amz-server-side-encryption", "x-amz-meta-a", "x-amz-acl"] {
             assert!(!check(meant), "{meant}");
+        }
+    }
+
+    #[test]
+    fn words_that_make_a_plain_write_another_call() {
+        for (operation, query, foreign) in [
+            ("PutObject", "encryption=", Some("encryption")),
+            ("PutObject", "X-Amz-Signature=0&x-id=PutObject", None),
+            ("PutObject", "annotation=a&x-id=PutObjectAnnotation", Some("annotation")),
+            ("PutObject", "versionId=1", Some("versionId")),
+            ("DeleteObject", "versionId=1", None),
+            ("DeleteObject", "tomorrow", Some("tomorrow")),
+            ("DeleteBucket", "analytics=&id=1", Some("analytics")),
+            // A page adds such words so that no cache answers.
+            ("GetObject", "v=123", None),
+            ("PutObjectTagging", "tagging=", None),
+        ] {
+            let uri = format!("/bucket/key?{query}").parse().unwrap();
+            assert_eq!(foreign_word(operation, &uri).as_deref(), foreign, "{operation} {query}");
         }
     }
 }

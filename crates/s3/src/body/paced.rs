@@ -1,6 +1,8 @@
 //! Bodies whose senders may not stall.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ pub struct Paced {
     /// Bytes since then.
     received: u64,
     wait: Option<(Instant, Pin<Box<Sleep>>)>,
+    ended: Arc<AtomicBool>,
 }
 
 /// How slowly a body may come.
@@ -31,7 +34,12 @@ pub struct Pace {
 
 impl Paced {
     pub fn new(body: Incoming, pace: Pace) -> Self {
-        Self { body, pace, waited: Duration::ZERO, received: 0, wait: None }
+        Self { body, pace, waited: Duration::ZERO, received: 0, wait: None, ended: Arc::default() }
+    }
+
+    /// Whether all of it has come, also for whoever does not have it.
+    pub fn ended(&self) -> Arc<AtomicBool> {
+        self.ended.clone()
     }
 
     fn arrived(&mut self, bytes: usize) {
@@ -50,7 +58,12 @@ impl Stream for Paced {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            match Pin::new(&mut self.body).poll_frame(context) {
+            let polled = Pin::new(&mut self.body).poll_frame(context);
+            // Whoever knows how long it is may not ask for more than its last byte.
+            if self.body.is_end_stream() || matches!(polled, Poll::Ready(None)) {
+                self.ended.store(true, Ordering::Relaxed);
+            }
+            match polled {
                 Poll::Ready(Some(Ok(frame))) => {
                     // HTTP's own trailers mean nothing in S3: its checksums come in chunks of its own form.
                     let Ok(bytes) = frame.into_data() else { continue };

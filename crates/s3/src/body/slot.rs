@@ -1,5 +1,6 @@
 //! Where a body waits for whoever reads it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,6 +14,7 @@ pub struct Slot(Arc<Mutex<State>>);
 
 struct State {
     body: Option<Paced>,
+    ended: Arc<AtomicBool>,
     /// Why reading it failed, where s3s would tell it as an error of the server.
     failure: Option<BodyError>,
     /// The room in memory that the body takes, until the request ends.
@@ -23,12 +25,18 @@ struct State {
 
 impl Slot {
     pub fn new(body: Paced) -> Self {
-        Self(Arc::new(Mutex::new(State { body: Some(body), failure: None, room: None, form: Vec::new() })))
+        let ended = body.ended();
+        Self(Arc::new(Mutex::new(State { body: Some(body), ended, failure: None, room: None, form: Vec::new() })))
     }
 
     /// The body, once.
     pub fn take(&self) -> Option<Paced> {
         self.state().body.take()
+    }
+
+    /// Whether the body was read to its end.
+    pub fn is_at_end(&self) -> bool {
+        self.state().ended.load(Ordering::Relaxed)
     }
 
     /// Remembers why the body was not read to its end.

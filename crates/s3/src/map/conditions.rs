@@ -17,24 +17,21 @@ pub fn tags_of(condition: Option<&ETagCondition>) -> Option<EntityTags> {
     })
 }
 
-/// Of a read: all that HTTP has.
+/// Of a read: all that HTTP has. s3s reads a list of tags as one.
 pub fn read_conditions(
-    if_match: Option<&ETagCondition>,
-    if_none_match: Option<&ETagCondition>,
+    headers: &HeaderMap,
     if_modified_since: Option<&Timestamp>,
     if_unmodified_since: Option<&Timestamp>,
 ) -> Result<Conditions> {
     Ok(Conditions {
-        if_match: tags_of(if_match),
-        if_none_match: tags_of(if_none_match),
         if_modified_since: if_modified_since.map(moment).transpose()?,
         if_unmodified_since: if_unmodified_since.map(moment).transpose()?,
-        ..Conditions::default()
+        ..tag_conditions(headers)
     })
 }
 
-/// Of a write, read from the headers: s3s does not tell them of a copy.
-pub fn write_conditions(headers: &HeaderMap) -> Conditions {
+/// Of a write, read from the headers too: s3s does not tell them of a copy.
+pub fn tag_conditions(headers: &HeaderMap) -> Conditions {
     let tags = |name: &str| headers.get(name).map(|value| EntityTags::parse(value.to_str().unwrap_or_default()));
     Conditions { if_match: tags("if-match"), if_none_match: tags("if-none-match"), ..Conditions::default() }
 }
@@ -48,12 +45,13 @@ macro_rules! copy_source_conditions {
     ($($input:ty),*) => {
         $(impl CopySourceConditions for $input {
             fn conditions(&self) -> Result<Conditions> {
-                read_conditions(
-                    self.copy_source_if_match.as_ref(),
-                    self.copy_source_if_none_match.as_ref(),
-                    self.copy_source_if_modified_since.as_ref(),
-                    self.copy_source_if_unmodified_since.as_ref(),
-                )
+                Ok(Conditions {
+                    if_match: tags_of(self.copy_source_if_match.as_ref()),
+                    if_none_match: tags_of(self.copy_source_if_none_match.as_ref()),
+                    if_modified_since: self.copy_source_if_modified_since.as_ref().map(moment).transpose()?,
+                    if_unmodified_since: self.copy_source_if_unmodified_since.as_ref().map(moment).transpose()?,
+                    ..Conditions::default()
+                })
             }
         })*
     };

@@ -15,7 +15,7 @@ pub(crate) use attributes::tell_metadata;
 pub use attributes::{content_type, expires, metadata, user_metadata};
 pub use checksum::{checksum_kind, kind_told, told_checksum};
 pub(crate) use checksum::{tell_checksum, told_checksums};
-pub use conditions::{copy_conditions, read_conditions, tags_of, write_conditions};
+pub use conditions::{copy_conditions, read_conditions, tag_conditions, tags_of};
 pub use cors::{cors_rules, cors_told};
 pub use lifecycle::{lifecycle, lifecycle_told};
 pub use lock::{legal_hold, lock_configuration, lock_told, retention, retention_told};

@@ -1,7 +1,7 @@
 //! Objects from HTML forms. s3s has verified the form's policy and holds its file.
 
 use futures::TryStreamExt;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use mainstay_bucket::policy::Action;
 use mainstay_bucket::{ChecksumAlgorithm, Tags};
 use mainstay_dataplane::{Compression, Expect, Md5, SourceError};
@@ -94,7 +94,12 @@ pub async fn post_object(api: &Api, mut request: S3Request<PostObjectInput>) -> 
         ..PostObjectOutput::default()
     };
     tell_checksum!(output, Some(&checksum));
-    Ok(S3Response::new(output))
+    let mut response = S3Response::new(output);
+    // s3s tells it in the body alone, which few answers have.
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", version.attributes.etag)) {
+        response.headers.insert(ETAG, etag);
+    }
+    Ok(response)
 }
 
 /// What the heads of other requests are asked before s3s gets them: s3s has looked at the rest.

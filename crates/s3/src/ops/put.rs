@@ -80,7 +80,7 @@ pub(super) fn write_conditions(headers: &HeaderMap) -> Result<Conditions> {
             return Err(Failure::not_implemented(name));
         }
     }
-    let conditions = map::write_conditions(headers);
+    let conditions = map::tag_conditions(headers);
     let none_of_some = matches!(&conditions.if_none_match, Some(mainstay_bucket::conditions::EntityTags::Of(_)));
     if none_of_some {
         return Err(Failure::not_implemented("If-None-Match with an ETag; use *"));
