@@ -17,6 +17,9 @@ use super::Bound;
 const TIMEOUT: Duration = Duration::from_secs(60);
 const PRESIGNED_FOR: Duration = Duration::from_secs(600);
 
+/// Names with their values: headers, or the parts of a query.
+type Pairs = Vec<(String, String)>;
+
 /// What was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -80,7 +83,7 @@ impl Bound {
         let url = format!("{}{}", self.endpoint, self.path(key));
         let (_, query) = self.signed("GET", &url, &[], SignatureLocation::QueryParams);
         let mut pairs = form_of(&query);
-        pairs.insert_str(0, "?");
+        pairs.insert(0, '?');
         url + &pairs
     }
 
@@ -94,7 +97,7 @@ impl Bound {
         url: &str,
         headers: &[(String, String)],
         location: SignatureLocation,
-    ) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    ) -> (Pairs, Pairs) {
         let identity = Credentials::new(&self.access_key, &self.secret_key, None, None, "test").into();
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
