@@ -72,7 +72,7 @@ fn up_needs_nothing() {
     ));
     assert_eq!(config.data_plane, DataPlaneMode::InProcess);
     assert_eq!(config.listen.s3, "127.0.0.1:7401".parse().unwrap());
-    assert_eq!((config.s3.region.as_str(), config.s3.domain.as_str()), ("us-east-1", "localhost"));
+    assert_eq!((config.s3.region.as_str(), config.s3.domain.as_str()), ("mainstay", "localhost"));
 }
 
 #[test]

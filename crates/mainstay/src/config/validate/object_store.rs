@@ -13,6 +13,9 @@ use super::{Reader, absolute_path, base_url, one_of};
 
 /// What clients assume that know of no regions.
 const DEFAULT_REGION: &str = "us-east-1";
+/// A region of our own: for Amazon's first one boto3 and the AWS command line presign URLs in the old way (version 2), which
+/// nothing here takes.
+const OWN_REGION: &str = "mainstay";
 /// Resolves to this machine with its subdomains (RFC 6761, section 6.3).
 const DEFAULT_DOMAIN: &str = "localhost";
 /// An hour: far longer than an upload stays between its last byte and its place in the index.
@@ -133,7 +136,7 @@ fn socket(text: &str) -> Result<PathBuf, String> {
 
 pub(super) fn s3(reader: &mut Reader<'_>) -> S3 {
     S3 {
-        region: reader.read_or(Key::S3Region, name, DEFAULT_REGION),
+        region: reader.read_or(Key::S3Region, name, OWN_REGION),
         domain: reader.read_or(Key::S3Domain, domain, DEFAULT_DOMAIN),
     }
 }
