@@ -55,8 +55,9 @@ def what_is_there_never_breaks(s3):
         except s3.s3.exceptions.ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] not in range(400, 500):
                 wrong[name] = error
-    # The first of MFA delete's values asks for what is not there.
-    equal([(name, error.response["Error"]["Code"]) for name, error in wrong.items()], [("PutBucketVersioning", "NotImplemented")])
+    # All arguments that there are name MFA delete and EventBridge too, which are not there.
+    codes = {name: error.response["Error"]["Code"] for name, error in wrong.items()}
+    equal(codes, dict.fromkeys(["PutBucketNotificationConfiguration", "PutBucketVersioning"], "NotImplemented"))
 
 
 @case
@@ -101,7 +102,7 @@ def an_internal_is_never_told(s3):
 
 
 @each(
-    ("DELETE", "delete=", b"<Delete>"), ("POST", "delete=", b"<Delete><Object><Key>x</Key></Object>"), ("POST", "delete=", b"\xff\xfe"),
+    ("POST", "delete=", b"<Delete><Object><Key>x</Key></Object>"), ("POST", "delete=", b"\xff\xfe"),
     ("POST", "delete=", b""), ("PUT", "versioning=", b"<a/>"), ("PUT", "tagging=", b"<Tagging><TagSet>"),
     ("PUT", "cors=", b"nonsense"), ("PUT", "lifecycle=", b"<LifecycleConfiguration/>"), ("PUT", "policy=", b""),
     ("PUT", "object-lock=", b"<x></y>"), ("PUT", "notification=", b"<"), ("PUT", "encryption=", b"{}"),
@@ -191,3 +192,29 @@ def paths_are_no_paths(s3):
     for path in (f"/{bucket}/../../../../etc/passwd", f"/{bucket}/%2e%2e%2f%2e%2e%2fetc/passwd", f"/../{bucket}", "/%2e%2e/x", "//x"):
         answer = s3.main.ask("GET", path)
         assert 400 <= answer.status < 500 and b"root:" not in answer.body, (path, answer)
+
+
+@case
+def an_answer_before_the_body_ends_the_connection(s3):
+    """What comes next on it could be the body or another request, and must not be taken for the wrong one."""
+    bucket = s3.bucket()
+    headers = {"host": s3.address, "expect": "100-continue", "content-length": "5"}
+    head = f"PUT /{bucket}/x HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+    said = raw(s3, head.encode())
+    assert said.startswith(b"HTTP/1.1 403") and b"connection: close" in said.lower(), said
+    # Where the body comes all the same, it is read, and the connection goes on.
+    del headers["expect"]
+    head = f"PUT /{bucket}/x HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+    said = raw(s3, 2 * (head.encode() + b"hello"))
+    equal(said.count(b"HTTP/1.1 403"), 2, said)
+    assert b"connection: close" not in said.lower()
+
+
+@case
+def a_call_that_nobody_knows_yet_is_no_put_and_no_delete(s3):
+    bucket = s3.filled("x")
+    for method in ("PUT", "DELETE"):
+        for query in ("tomorrow=", "annotation=a", "encryption="):
+            answer = s3.main.ask(method, f"/{bucket}/x", query)
+            equal((answer.status, answer.code), (501, "NotImplemented"))
+    equal(s3.read(bucket, "x"), b"x")

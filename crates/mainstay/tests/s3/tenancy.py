@@ -38,7 +38,7 @@ def arguments_of(client, name, bucket, key, **more):
 def any_of(shape, name, depth=0):
     match shape.type_name:
         case "structure":
-            members = shape.required_members if depth else (shape.required_members or list(shape.members)[:1])
+            members = shape.required_members if depth else (shape.required_members or list(shape.members))
             return {member: any_of(shape.members[member], member, depth + 1) for member in members}
         case "list":
             return [any_of(shape.member, name, depth + 1)]

@@ -42,7 +42,7 @@ fn aws_command_line() {
         "s3",
         "cp",
         "tree/plain.txt",
-        &url("typed.html"),
+        &url("typed"),
         "--only-show-errors",
         "--metadata",
         "color=blue",
@@ -50,15 +50,14 @@ fn aws_command_line() {
         "AES256",
     ]);
     let head: Value =
-        serde_json::from_slice(&aws(&["s3api", "head-object", "--bucket", &bound.bucket, "--key", "typed.html"]))
-            .unwrap();
-    assert_eq!((&head["ContentType"], &head["Metadata"]["color"]), (&json!("text/html"), &json!("blue")));
+        serde_json::from_slice(&aws(&["s3api", "head-object", "--bucket", &bound.bucket, "--key", "typed"])).unwrap();
+    assert_eq!((&head["ContentType"], &head["Metadata"]["color"]), (&json!("text/plain"), &json!("blue")));
     assert_eq!(head["ServerSideEncryption"], "AES256");
 
     aws(&["s3", "rm", &url("tree"), "--recursive", "--only-show-errors"]);
     let left = String::from_utf8(aws(&["s3", "ls", &format!("s3://{}", bound.bucket), "--recursive"])).unwrap();
     let left: Vec<_> = left.lines().map(|line| line.split_whitespace().last().unwrap()).collect();
-    assert_eq!(left, ["moved", "typed.html"]);
+    assert_eq!(left, ["moved", "typed"]);
 }
 
 #[test]
