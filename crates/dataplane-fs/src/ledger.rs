@@ -99,7 +99,8 @@ impl Ledger {
     /// least of it.
     pub(crate) fn next_to_reclaim(&self, limit: PackId, not: &[PackId], no_room: bool) -> Option<PackId> {
         let able = || self.packs.range(..limit).filter(|(id, _)| !not.contains(id));
-        let wholly = able().find(|(_, usage)| usage.live == 0 && usage.graves == 0 && usage.dead() > 0);
+        // One without a single record is as dead as can be, though it has no dead bytes.
+        let wholly = able().find(|(_, usage)| usage.live == 0 && usage.graves == 0);
         let least = || able().filter(|(_, usage)| usage.dead() > 0).min_by_key(|(_, usage)| usage.live);
         let untidy = || able().find(|(id, usage)| usage.dead() > 0 || usage.graves > 0 && self.may_drop_graves(**id));
         wholly.or_else(|| if no_room { least() } else { untidy() }).map(|(id, _)| *id)
@@ -126,6 +127,16 @@ mod tests {
 
     fn entry(place: Spot) -> Entry {
         Entry { size: 1, key: None, claims: vec![], place, claimed: None, file: None }
+    }
+
+    #[test]
+    fn a_pack_with_nothing_in_it_goes_but_the_newest() {
+        let mut ledger = Ledger::default();
+        ledger.extend(PackId(1), HEAD_LEN);
+        ledger.extend(PackId(2), HEAD_LEN);
+        assert_eq!(ledger.next_to_reclaim(PackId(2), &[], false), Some(PackId(1)));
+        ledger.forget(PackId(1));
+        assert_eq!(ledger.next_to_reclaim(PackId(2), &[], false), None);
     }
 
     #[test]

@@ -197,7 +197,18 @@ impl Replay<'_> {
             // What a process that was killed had written may be in memory only. The index will say that it is there.
             fdatasync(&*file).map_err(io::Error::from)?;
         }
-        let end = end.unwrap_or(file.metadata()?.len());
+        let len = file.metadata()?.len();
+        let end = match end {
+            Some(end) => {
+                if len > end {
+                    // Room that it had in advance, or what a write that failed has left: a process was killed before it gave
+                    // that back.
+                    OpenOptions::new().write(true).open(self.packs.path(pack))?.set_len(end)?;
+                }
+                end
+            }
+            None => len,
+        };
         let next_claim = self.memory.next_claim().max(head.next_claim);
         let at = Position { pack, offset: start };
         self.memory.publish(vec![Change::Extended(pack, start)], at, next_claim);

@@ -19,7 +19,7 @@ use mainstay_dataplane::{
 };
 use mainstay_dataplane_fs::{FsConfig, FsPlane};
 
-use crate::{OWNERS, busy, empties, everything, flip, ingest, key, next, noise, open, read, record_of, source};
+use crate::{OWNERS, busy, empties, everything, files, flip, ingest, key, next, noise, open, read, record_of, source};
 
 /// Tells the child where to work.
 const DIRECTORY: &str = "MAINSTAY_TEST_STORE_DIRECTORY";
@@ -336,4 +336,26 @@ async fn a_pack_that_was_half_begun_is_gone() {
         assert_eq!(read(&plane, address, None).await.unwrap(), content);
         empties(directory.path(), &plane).await;
     }
+}
+
+/// A process was killed after it began a pack, and before it gave back the room that the one before had in advance.
+#[tokio::test]
+async fn room_that_a_full_pack_has_in_advance_is_given_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let plane = open(directory.path(), FsConfig { tidy: false, ..busy() }).await;
+    for seed in 1..200 {
+        ingest(&plane, &noise(seed, 5000)).await;
+    }
+    let left = everything(&plane).await;
+    plane.close().await;
+    let packs = files(directory.path(), "packs");
+    let before_last = &packs[packs.len() - 2];
+    let len = before_last.metadata().unwrap().len();
+    let pack = std::fs::File::options().write(true).open(before_last).unwrap();
+    rustix::fs::fallocate(&pack, rustix::fs::FallocateFlags::empty(), len, 2 << 20).unwrap();
+    std::fs::remove_file(directory.path().join("index.redb")).unwrap();
+    let plane = open(directory.path(), busy()).await;
+    assert_eq!(before_last.metadata().unwrap().len(), len);
+    assert_eq!(everything(&plane).await, left);
+    empties(directory.path(), &plane).await;
 }
