@@ -12,7 +12,7 @@
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -153,8 +153,9 @@ impl Layout {
             return Ok(());
         }
         let new = self.root.join("incoming").join("format");
-        fs::write(&new, FORMAT)?;
-        fsync(File::open(&new)?)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(FORMAT.as_bytes())?;
+        fsync(&file)?;
         fs::rename(&new, path)?;
         Ok(fsync(File::open(&self.root)?)?)
     }

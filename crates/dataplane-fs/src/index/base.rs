@@ -4,8 +4,9 @@
 //! however it was left. It holds nothing that the log does not say, so that whatever is wrong with it has one remedy: it
 //! is made anew.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::ops::Bound;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,7 +74,9 @@ impl Base {
             _ => {}
         }
         let database = guarded(|| {
-            let database = Database::builder().set_cache_size(CACHE_LEN).create(path)?;
+            // For its owner alone, as everything here.
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            let database = Database::builder().set_cache_size(CACHE_LEN).create_file(file)?;
             let transaction = database.begin_write()?;
             transaction.open_table(ENTRIES)?;
             transaction.open_table(META)?.insert("version", VERSION)?;
@@ -146,7 +149,8 @@ impl Base {
     /// Says durably that the base is not to be gone by until it has everything: the log may drop what the base lacks.
     pub(crate) fn distrust(&self) -> Result<(), BaseError> {
         let path = path_of_distrust(&self.path);
-        let said = File::create(&path).and_then(|_| sync_parent(&path));
+        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let said = made.and_then(|_| sync_parent(&path));
         said.map_err(BaseError::Io)?;
         self.distrusted.store(true, Ordering::SeqCst);
         Ok(())

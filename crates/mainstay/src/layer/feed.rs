@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::sync::OnceLock;
+use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
 use mainstay_control::Control;
@@ -17,25 +17,33 @@ const OBJECTS_NAMED: usize = 20;
 /// The control plane, once there is one: it is built on engines, and the object store is one of them.
 #[derive(Default)]
 pub(super) struct JournalFeed {
-    control: OnceLock<Control>,
+    control: RwLock<Option<Control>>,
 }
 
-/// Nothing was asked of the object store yet that could be told.
+/// The layer is starting, or stopping.
 #[derive(Debug, thiserror::Error)]
-#[error("the control plane is not there yet")]
-struct NotYet;
+#[error("the control plane is not there")]
+struct NotThere;
 
 // === impl JournalFeed ===
 
 impl JournalFeed {
-    /// Tells whom to tell. Once.
+    /// Tells whom to tell.
     pub(super) fn connect(&self, control: Control) {
-        let first = self.control.set(control);
-        debug_assert!(first.is_ok(), "a layer has one control plane");
+        *self.control.write().unwrap_or_else(PoisonError::into_inner) = Some(control);
+    }
+
+    /// Lets the control plane go, whose engines would otherwise hold on to it, and to the locks of their clusters with it.
+    pub(super) fn disconnect(&self) {
+        *self.control.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn control(&self) -> Option<Control> {
+        self.control.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn submit(&self, command: impl Into<Command>) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let control = self.control.get().ok_or(NotYet)?;
+        let control = self.control().ok_or(NotThere)?;
         control.submit(Actor::System, command).await?;
         Ok(())
     }
@@ -52,7 +60,7 @@ impl Feed for JournalFeed {
 #[async_trait]
 impl ScrubLog for JournalFeed {
     fn last(&self) -> Option<Timestamp> {
-        self.control.get()?.view().scrubbed_at()
+        self.control()?.view().scrubbed_at()
     }
 
     async fn record(&self, report: &ScrubReport) -> Result<(), Box<dyn Error + Send + Sync>> {

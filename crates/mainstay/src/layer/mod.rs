@@ -48,8 +48,6 @@ const DEDICATED_PORTS: u16 = 500;
 /// A layer that is built and holds its data directory, and does nothing yet.
 pub struct Layer {
     config: Config,
-    /// Held for its lock until the layer is gone.
-    data_dir: DataDir,
     /// Held so that no other control plane works on the same state, wherever it runs.
     _claim: Claim,
     control: Control,
@@ -58,6 +56,8 @@ pub struct Layer {
     /// None where the configuration names no place for the bytes.
     object_store: Option<ObjectStore>,
     engines: Vec<Arc<dyn Engine>>,
+    /// Held for its lock until the rest is gone, and the locks of clusters with it: so it is dropped last.
+    data_dir: DataDir,
 }
 
 /// Why the layer does not start.
@@ -204,6 +204,7 @@ impl Layer {
     /// Closes the stores, which keeps the next start short.
     pub async fn close(self) {
         if let Some(object_store) = &self.object_store {
+            object_store.feed.disconnect();
             object_store.close().await;
         }
         self.control.journal().close().await;

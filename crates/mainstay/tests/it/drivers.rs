@@ -130,14 +130,12 @@ fn each_service_may_have_a_database_of_its_own() {
         (DEFAULT, "postgresql://nobody@127.0.0.1:1/nowhere".to_owned()),
         own("ConnectionStrings__Journal"),
         own("ConnectionStrings__Custody"),
+        own("ConnectionStrings__Objects"),
     ];
     let layer = Layer::start(Options { environment, ..Options::default() });
     tour(&layer, "shop");
-    for (database, schema) in [("scratch_0", "journal"), ("scratch_1", "custody")] {
-        let found = server.psql(
-            database,
-            "SELECT nspname FROM pg_namespace WHERE nspname LIKE '%journal%' OR nspname LIKE '%custody%'",
-        );
+    for (database, schema) in [("scratch_0", "journal"), ("scratch_1", "custody"), ("scratch_2", "objects")] {
+        let found = server.psql(database, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'mainstay_%'");
         assert!(found.contains(schema) && found.lines().count() == 1, "{database}: {found}");
     }
 }

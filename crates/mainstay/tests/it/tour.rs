@@ -56,7 +56,10 @@ fn look_around(layer: &Layer) {
     assert!(["journal", "custody", SHARED].iter().all(|dependency| text.contains(dependency)), "{text}");
     assert!(layer.cli(&["status", "shop"]).succeed().contains("unprotected"));
 
-    let offering = &layer.cli(&["offerings", "-o", "json"]).json()["items"][0];
+    let offerings = layer.cli(&["offerings", "-o", "json"]).json();
+    let find = |contract: &str| offerings["items"].as_array().unwrap().iter().find(|item| item["contract"] == contract);
+    assert_has(find("s3/v1").unwrap(), &json!({ "engine": "objectstore", "available": true, "plans": ["shared"] }));
+    let offering = find("postgresql/v1").unwrap();
     assert_has(offering, &json!({ "contract": "postgresql/v1", "engine": "postgresql", "available": true }));
     assert_eq!(offering["plans"], json!(["shared", "dedicated"]));
     assert_row(&layer.cli(&["offerings"]).succeed(), "CONTRACT", &["postgresql/v1", "shared,dedicated"]);
