@@ -93,8 +93,7 @@ impl Scrubber {
         let progress = |progress| self.state().progress = progress;
         let error = match self.objects.scrub(bytes_per_second, &progress).await {
             Ok(report) => {
-                tell(&report);
-                let recorded = self.log.record(&report).await;
+                let recorded = self.recorded(&report).await;
                 self.state().report = Some(report);
                 recorded.err().map(|error| format!("what it found could not be recorded: {}", chain(&*error)))
             }
@@ -105,6 +104,15 @@ impl Scrubber {
         }
         self.state().error = error;
         drop(turn);
+    }
+
+    /// That there was nothing to read is no news.
+    async fn recorded(&self, report: &ScrubReport) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if report.contents == 0 {
+            return Ok(());
+        }
+        tell(report);
+        self.log.record(report).await
     }
 
     fn state(&self) -> MutexGuard<'_, ScrubRun> {
