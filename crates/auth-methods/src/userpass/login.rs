@@ -14,12 +14,13 @@ impl Userpass {
     pub(super) async fn login(&self, name: &EntryName, request: &Request) -> Result<Answer, Refusal> {
         let given = password(request)?.ok_or_else(|| Refusal::invalid("missing password"))?;
         self.must_not_be_locked(name, request)?;
-        // The turn comes before the second look: of many guesses at once only as many get past it as hash at once.
+        // The turn comes before the second look and lasts until a failure is noted: of many guesses at once only as many
+        // get past the lock as hash at once.
         let turn = self.passwords.turn().await?;
         self.must_not_be_locked(name, request)?;
         let user = self.user(name).await?.map(|stored| stored.value);
         let hash = user.as_ref().map(|user| user.password_hash.clone());
-        let right = self.passwords.verify(turn, given, hash).await?;
+        let (right, _turn) = self.passwords.verify(turn, given, hash).await?;
         let Some(user) = user.filter(|_| right) else {
             self.lockout.failed(name.as_str(), request.now);
             return Err(Refusal::invalid("invalid username or password"));

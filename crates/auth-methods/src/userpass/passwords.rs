@@ -68,21 +68,28 @@ impl Passwords {
     /// The PHC string of a password.
     pub async fn hash(&self, password: Zeroizing<String>) -> Result<String, Refusal> {
         let turn = self.turn().await?;
-        let hashed = self.off_thread(turn, move |argon2| argon2.hash_password(password.as_bytes())).await?;
+        let (hashed, _) = self.off_thread(turn, move |argon2| argon2.hash_password(password.as_bytes())).await?;
         let hashed: PasswordHash = hashed.map_err(|error| Refusal::failed("the password cannot be hashed", error))?;
         Ok(hashed.to_string())
     }
 
     /// Whether a password is the one that a PHC string was made of. Without a PHC string it is not, after the same work.
-    pub async fn verify(&self, turn: Turn, password: Zeroizing<String>, hash: Option<String>) -> Result<bool, Refusal> {
+    /// Gives the turn back, for whoever has to note the result before the next hash begins.
+    pub async fn verify(
+        &self,
+        turn: Turn,
+        password: Zeroizing<String>,
+        hash: Option<String>,
+    ) -> Result<(bool, Turn), Refusal> {
         let known = hash.is_some();
         let hash = Zeroizing::new(hash.unwrap_or_else(|| NOBODY_S.to_owned()));
         let verified = self.off_thread(turn, move |argon2| {
             argon2.verify_password(password.as_bytes(), &PasswordHash::new(&hash).map_err(|_| Error::EncodingInvalid)?)
         });
-        match verified.await? {
-            Ok(()) => Ok(known),
-            Err(Error::PasswordInvalid) => Ok(false),
+        let (verified, turn) = verified.await?;
+        match verified {
+            Ok(()) => Ok((known, turn)),
+            Err(Error::PasswordInvalid) => Ok((false, turn)),
             Err(error) => {
                 Err(Refusal::failed("the stored hash of a password is not one; write the password again", error))
             }
@@ -100,16 +107,12 @@ impl Passwords {
         &self,
         turn: Turn,
         work: impl FnOnce(Argon2<'static>) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
+    ) -> Result<(T, Turn), Refusal> {
         #[cfg(test)]
         self.made.fetch_add(1, Ordering::SeqCst);
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("the constants are within Argon2's bounds");
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work(argon2);
-            drop(turn);
-            result
-        });
+        let done = tokio::task::spawn_blocking(move || (work(argon2), turn));
         done.await.map_err(|error| Refusal::failed("the hashing of a password was interrupted", error))
     }
 }
@@ -144,7 +147,7 @@ mod tests {
             [("right", Some(&hash), true), ("wrong", Some(&hash), false), ("right", None, false)]
         {
             let turn = passwords.turn().await.unwrap();
-            assert_eq!(passwords.verify(turn, password(given), hash.cloned()).await.unwrap(), right);
+            assert_eq!(passwords.verify(turn, password(given), hash.cloned()).await.unwrap().0, right);
         }
         let turn = passwords.turn().await.unwrap();
         let broken = passwords.verify(turn, password("x"), Some("not a hash".to_owned())).await;
