@@ -1,15 +1,12 @@
 //! A server's data directory: made, recognised, configured.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, fchown};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::fs::{self, File};
+use std::io;
+use std::process::Command;
 use std::time::Duration;
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{ClusterDirectory, EngineUser, confine};
-use mainstay_types::{ClusterName, EngineName};
+use mainstay_engine::supervise::{ClusterDirectory, EngineUser, changed_file, run_program, write_file};
 
 use crate::install::Installation;
 use crate::names::ADMIN_ROLE;
@@ -20,8 +17,8 @@ const INITDB_PATIENCE: Duration = Duration::from_secs(120);
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 /// Where a data directory is made before it gets its name.
 const UNFINISHED: &str = "data.new";
-/// How many of a failed program's last lines are repeated.
-const REPEATED_LINES: usize = 3;
+/// With a time zone given, initdb does not go through all there are to find the machine's.
+const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C.UTF-8"), ("TZ", "UTC")];
 
 /// Files that we write into a data directory, by name, with their text.
 pub(crate) type Files = [(&'static str, String); 3];
@@ -49,15 +46,6 @@ impl DataDirectory {
     }
 }
 
-/// The clusters of an engine that have a directory here.
-pub(crate) fn clusters(clusters_dir: &Path, engine: &EngineName) -> Vec<ClusterName> {
-    let prefix = format!("{engine}-");
-    // Where there is no such directory there are no clusters either.
-    let entries = fs::read_dir(clusters_dir).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<ClusterName>().ok());
-    names.filter(|name| name.as_str().starts_with(&prefix)).collect()
-}
-
 /// Makes a data directory, whole or not at all.
 pub(crate) async fn initialise(
     directory: &ClusterDirectory,
@@ -81,7 +69,7 @@ pub(crate) async fn initialise(
         .arg("--no-sync")
         .args(locale)
         .current_dir(&unfinished);
-    run(command, user, INITDB_PATIENCE).await?;
+    run_program(command, &ENVIRONMENT, user, INITDB_PATIENCE).await?;
     let data = directory.data();
     let finish = tokio::task::spawn_blocking({
         let root = directory.root().to_owned();
@@ -102,8 +90,8 @@ pub(crate) async fn identity(
     user: &EngineUser,
 ) -> Result<String, EngineError> {
     let mut command = Command::new(installation.program("pg_controldata"));
-    command.arg("--pgdata").arg(directory.data()).env("LC_ALL", "C").current_dir("/");
-    let output = run(command, user, READ_PATIENCE).await?;
+    command.arg("--pgdata").arg(directory.data()).current_dir("/");
+    let output = run_program(command, &ENVIRONMENT, user, READ_PATIENCE).await?;
     let text = String::from_utf8_lossy(&output.stdout);
     let identity = text.lines().find_map(|line| line.strip_prefix("Database system identifier:"));
     identity.map(|identity| identity.trim().to_owned()).ok_or_else(|| {
@@ -114,25 +102,13 @@ pub(crate) async fn identity(
 /// Writes the files whose text is another, each whole or not at all.
 pub(crate) fn configure(directory: &ClusterDirectory, files: &Files, user: &EngineUser) -> Result<(), EngineError> {
     let data = directory.data();
-    for (name, text) in files {
-        replace(&data, name, text, user).map_err(|error| {
-            EngineError::transient_from(format!("{} could not be written", data.join(name).display()), error)
-        })?;
-    }
-    Ok(())
+    files.iter().try_for_each(|(name, text)| write_file(&data, name, text, user))
 }
 
 /// What differs from what we would write, and what somebody set with `ALTER SYSTEM`.
 pub(crate) fn changed_settings(directory: &ClusterDirectory, files: &Files) -> Vec<String> {
     let data = directory.data();
-    let mut changes = Vec::new();
-    for (name, text) in files {
-        match fs::read_to_string(data.join(name)) {
-            Ok(found) if found == *text => {}
-            Ok(_) => changes.push(format!("{name} is not as it was written")),
-            Err(error) => changes.push(format!("{name} can not be read: {error}")),
-        }
-    }
+    let mut changes: Vec<String> = files.iter().filter_map(|(name, text)| changed_file(&data, name, text)).collect();
     let automatic = fs::read_to_string(data.join("postgresql.auto.conf")).unwrap_or_default();
     changes.extend(names_set(&automatic).map(|name| format!("{name} was set with ALTER SYSTEM")));
     changes
@@ -166,45 +142,6 @@ fn names_set(automatic: &str) -> impl Iterator<Item = &str> {
     let lines = automatic.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     // The name only: a value can be a secret.
     lines.map(|line| line.split(['=', ' ']).next().unwrap_or_default())
-}
-
-fn replace(data: &Path, name: &str, text: &str, user: &EngineUser) -> io::Result<()> {
-    let path = data.join(name);
-    if fs::read_to_string(&path).is_ok_and(|found| found == text) {
-        return Ok(());
-    }
-    let temporary = data.join(format!("{name}.new"));
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // A new file, never one that is there: the directory is the engine's, and a link in it could lead elsewhere.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    fchown(&file, Some(user.uid), Some(user.gid))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, &path)?;
-    File::open(data)?.sync_all()
-}
-
-/// Runs one of the server's programs as the engine's user.
-async fn run(mut command: Command, user: &EngineUser, patience: Duration) -> Result<Output, EngineError> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    confine(&mut command, user);
-    // With a time zone given, initdb does not go through all there are to find the machine's.
-    command.envs([("LC_ALL", "C.UTF-8"), ("TZ", "UTC")]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let running = tokio::process::Command::from(command).kill_on_drop(true).output();
-    match tokio::time::timeout(patience, running).await {
-        Err(_) => Err(EngineError::transient(format!("{program} did not end within {patience:?}"))),
-        Ok(Err(error)) => Err(EngineError::transient_from(format!("{program} could not be started"), error)),
-        Ok(Ok(output)) if output.status.success() => Ok(output),
-        Ok(Ok(output)) => {
-            let text = String::from_utf8_lossy(&output.stderr);
-            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-            let last = lines[lines.len().saturating_sub(REPEATED_LINES)..].join(" | ");
-            Err(EngineError::transient(format!("{program} failed: {last}")))
-        }
-    }
 }
 
 #[cfg(test)]

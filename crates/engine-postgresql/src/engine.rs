@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mainstay_engine::supervise::ClusterDirectory;
 use mainstay_engine::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started};
 use mainstay_types::{ClusterName, Health, Observation, Offering};
 use secrecy::{ExposeSecret, SecretString};
@@ -178,7 +179,7 @@ impl Engine for PostgresqlEngine {
             let cluster = known.unwrap_or_else(|| Arc::new(Cluster::of_name(&self.config, &name)));
             Some((name, cluster.stop(&self.config).await.err()?))
         };
-        let clusters = data::clusters(&self.config.clusters_dir, &self.offering.engine);
+        let clusters = ClusterDirectory::names(&self.config.clusters_dir, &self.offering.engine);
         futures::future::join_all(clusters.into_iter().map(stop)).await.into_iter().flatten().collect()
     }
 

@@ -26,7 +26,6 @@ mod role;
 mod settings;
 mod statements;
 mod template;
-mod verifiers;
 
 pub use config::{ClientNetwork, PostgresqlConfig};
 pub use engine::PostgresqlEngine;

@@ -46,7 +46,8 @@ pub struct CredentialSpec {
     /// replaces the password that the engine knows under that name, and sessions go on.
     pub login: Generation,
     pub instance: InstanceId,
-    /// When the engine itself is to refuse it, whether or not the control plane lives then. Whole seconds.
+    /// When the engine itself is to refuse it, where it can, whether or not the control plane lives then; the control
+    /// plane unbinds it at that time in any case. Whole seconds.
     pub valid_until: Timestamp,
     /// What it is allowed: statements that its user is made with, `{{name}}` and `{{expiration}}` in them for what this
     /// says. Nothing else is allowed to it then. Where there are none, it is allowed all that its instance's owner is.

@@ -47,6 +47,16 @@ pub trait Fixture: Send + Sync {
         Nature::Processes
     }
 
+    /// Whether the engine itself refuses a credential from its time on. Where it cannot, the control plane unbinds it then.
+    fn refuses_expired(&self) -> bool {
+        true
+    }
+
+    /// Whether a session goes on when the password that it began with is replaced.
+    fn sessions_outlive_passwords(&self) -> bool {
+        self.nature() == Nature::Processes
+    }
+
     /// Statements that a credential can be made with, and one that the engine refuses; none where it takes none at all.
     fn statements(&self) -> Option<(Vec<String>, String)>;
 

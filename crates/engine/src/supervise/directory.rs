@@ -4,6 +4,7 @@
 //! clusters/NAME/              ours, 0711: the engine passes through and changes nothing in it
 //!               lock          held while a control plane supervises the cluster
 //!               process.json  which process serves it
+//!               admin.secret  ours, 0600: what we prove to the engine who we are with, where it asks for that
 //!               log/          ours, 0700: the engine writes through a descriptor that it is given
 //!               data/         the engine's, 0700
 //!               run/          the engine's, 0700: its sockets
@@ -17,7 +18,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use mainstay_types::ClusterName;
+use mainstay_types::{ClusterName, EngineName};
 use rustix::fs::{FlockOperation, flock};
 
 use super::user::EngineUser;
@@ -73,6 +74,15 @@ impl ClusterDirectory {
     /// The directory of a cluster under the directory of all clusters. Nothing is made yet.
     pub fn new(clusters: &Path, cluster: &ClusterName) -> Self {
         Self { root: clusters.join(cluster.as_str()) }
+    }
+
+    /// The clusters of an engine that have a directory here.
+    pub fn names(clusters: &Path, engine: &EngineName) -> Vec<ClusterName> {
+        let prefix = format!("{engine}-");
+        // Where there is no such directory there are no clusters either.
+        let entries = fs::read_dir(clusters).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<ClusterName>().ok());
+        names.filter(|name| name.as_str().starts_with(&prefix)).collect()
     }
 
     /// The cluster's directory.

@@ -3,21 +3,27 @@
 //! An engine outlives the control plane. Nothing that it needs goes through us: its output goes straight to a
 //! file, it runs in a session of its own, and what the next control plane must know to find it again is on disk.
 
+mod cluster;
 mod directory;
+mod file;
 mod history;
 mod launch;
 mod log;
 mod process;
 mod procfs;
+mod program;
 mod record;
 mod stragglers;
 mod user;
 
+pub use cluster::{ClusterProcess, Readiness, Supervision, data_gone, refuse_another, refuse_taken_port};
 pub use directory::{ClusterDirectory, ClusterLock, DirectoryError};
+pub use file::{admin_secret, changed_file, write_file};
 pub use history::{CrashHistory, Decision, RestartPolicy};
 pub use launch::{Launch, confine};
 pub use log::EngineLog;
 pub use process::{Process, ProcessError, StopStep};
+pub use program::run_program;
 pub use rustix::process::Signal;
 pub use stragglers::end_stragglers;
 pub use user::{EngineUser, UserError};

@@ -8,9 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mainstay_types::Digest;
 
-/// By role, the digest of its verifier as we last set or first saw it.
+/// By user name, the digest of its verifier as we last set or first saw it.
 #[derive(Debug, Default)]
-pub(crate) struct Verifiers(Mutex<HashMap<String, Digest>>);
+pub struct Verifiers(Mutex<HashMap<String, Digest>>);
 
 impl Verifiers {
     /// All that are known.
