@@ -1,0 +1,3 @@
+//! What the NATS engine promises, on real servers.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
