@@ -1,0 +1,54 @@
+//! What the machine has, as far as settings depend on it.
+
+use std::fs;
+use std::path::Path;
+
+/// Taken where the system does not tell: a small machine, so that settings are modest.
+const UNKNOWN_MEMORY_MIB: u64 = 1_024;
+const UNKNOWN_DISK_MIB: u64 = 4_096;
+
+/// A machine. Only what stays the same while it runs, so that settings do not change by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Machine {
+    pub memory_mib: u64,
+    /// The size, used or not, of the file system that the clusters are on.
+    pub disk_mib: u64,
+}
+
+impl Machine {
+    /// This machine, as far as this process may use it.
+    pub fn look(clusters_dir: &Path) -> Self {
+        let installed = fs::read_to_string("/proc/meminfo").ok().and_then(|text| parse_meminfo(&text));
+        let allowed = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| parse_cgroup_limit(&text));
+        let memory_mib = installed.into_iter().chain(allowed).min().unwrap_or(UNKNOWN_MEMORY_MIB);
+        // The directory may not have been made yet; the file system is that of what exists.
+        let existing = clusters_dir.ancestors().find(|ancestor| ancestor.exists());
+        let disk = existing.and_then(|path| rustix::fs::statvfs(path).ok());
+        let disk_mib = disk.map_or(UNKNOWN_DISK_MIB, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) >> 20);
+        Self { memory_mib, disk_mib }
+    }
+}
+
+fn parse_meminfo(text: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kib: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(kib >> 10)
+}
+
+/// Bytes, or `max` where there is no limit.
+fn parse_cgroup_limit(text: &str) -> Option<u64> {
+    text.trim().parse::<u64>().ok().map(|bytes| bytes >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_cgroup_limit, parse_meminfo};
+
+    #[test]
+    fn memory() {
+        assert_eq!(parse_meminfo("MemTotal:       16384000 kB\nMemFree: 1 kB\n"), Some(16_000));
+        assert_eq!(parse_meminfo(""), None);
+        assert_eq!(parse_cgroup_limit("1073741824\n"), Some(1_024));
+        assert_eq!(parse_cgroup_limit("max\n"), None);
+    }
+}
