@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Buffers of one length. The first touch of fresh memory costs as much as copying it several times over, so that what
+/// What memory begins at a multiple of, and comes in multiples of, to be written past the page cache: no file system asks
+/// for more.
+pub const PAGE: usize = 4096;
+
+/// Buffers of one length, each at the beginning of a page. The first touch of fresh memory costs as much as copying it several times over, so that what
 /// comes back is kept, up to a bound; how many are out at a time is bounded by how many streams there are.
 #[derive(Clone)]
 pub struct BufferPool(Arc<Inner>);
@@ -13,12 +17,19 @@ pub struct BufferPool(Arc<Inner>);
 struct Inner {
     buffer_len: usize,
     keep: usize,
-    idle: Mutex<Vec<Box<[u8]>>>,
+    idle: Mutex<Vec<Pages>>,
+}
+
+/// Memory that begins at a page.
+#[derive(Default)]
+struct Pages {
+    memory: Box<[u8]>,
+    start: usize,
 }
 
 /// A buffer of a pool, to which it goes back when it is dropped. What is in it is what its last user left.
 pub struct Buffer {
-    bytes: Box<[u8]>,
+    pages: Pages,
     pool: BufferPool,
 }
 
@@ -44,8 +55,7 @@ impl BufferPool {
     /// A buffer, a used one where there is any.
     pub fn take(&self) -> Buffer {
         let used = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let bytes = used.unwrap_or_else(|| vec![0; self.0.buffer_len].into_boxed_slice());
-        Buffer { bytes, pool: self.clone() }
+        Buffer { pages: used.unwrap_or_else(|| Pages::new(self.0.buffer_len)), pool: self.clone() }
     }
 
     /// How many buffers nobody uses.
@@ -54,12 +64,20 @@ impl BufferPool {
     }
 }
 
+impl Pages {
+    fn new(len: usize) -> Self {
+        let memory = vec![0; len + PAGE].into_boxed_slice();
+        let start = memory.as_ptr().align_offset(PAGE);
+        Self { memory, start }
+    }
+}
+
 // === impl Buffer ===
 
 impl Buffer {
     /// Its first bytes, without copying. The buffer goes back to its pool with the last clone or slice of them.
     pub fn freeze(self, len: usize) -> Bytes {
-        assert!(len <= self.bytes.len(), "a buffer holds no more than its length");
+        assert!(len <= self.len(), "a buffer holds no more than its length");
         Bytes::from_owner(Filled { buffer: self, len })
     }
 }
@@ -68,22 +86,22 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        &self.pages.memory[self.pages.start..][..self.pool.0.buffer_len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        &mut self.pages.memory[self.pages.start..][..self.pool.0.buffer_len]
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
+        let pages = std::mem::take(&mut self.pages);
         let mut idle = self.pool.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < self.pool.0.keep {
-            idle.push(bytes);
+            idle.push(pages);
         }
     }
 }

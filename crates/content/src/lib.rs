@@ -22,7 +22,7 @@ mod table;
 mod tree;
 
 pub use block::{Encoder, encode};
-pub use buffer::{Buffer, BufferPool};
+pub use buffer::{Buffer, BufferPool, PAGE};
 pub use damage::Damage;
 pub use digest::{Digester, Digests, digest};
 pub use form::{Form, Seal};

@@ -25,33 +25,30 @@ impl Pieces {
     pub async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         let len = self.pool.buffer_len();
         let Some(first) = self.bytes().await? else { return Ok(None) };
-        // Content that came at once is not copied: most small objects are such.
-        if first.len() >= len {
-            return Ok(Some(self.put_back_after(first, len)));
+        if first.len() <= len {
+            match self.bytes().await? {
+                Some(second) => self.rest = second,
+                // Content that came at once is not copied: most small objects are such.
+                None => return Ok(Some(first)),
+            }
         }
-        let Some(second) = self.bytes().await? else { return Ok(Some(first)) };
+        // What is one piece of many is copied into pages, from which it gets to the disk faster than it was copied.
         let mut buffer = self.pool.take();
-        let mut filled = first.len();
-        buffer[..filled].copy_from_slice(&first);
-        let mut next = Some(second);
-        while let Some(bytes) = next {
-            let now = self.put_back_after(bytes, len - filled);
-            buffer[filled..filled + now.len()].copy_from_slice(&now);
-            filled += now.len();
+        let (mut filled, mut next) = (0, Some(first));
+        while let Some(mut bytes) = next {
+            let now = bytes.len().min(len - filled);
+            let left = bytes.split_off(now);
+            buffer[filled..filled + now].copy_from_slice(&bytes);
+            filled += now;
+            if !left.is_empty() {
+                self.rest = left;
+            }
             if filled == len {
                 break;
             }
             next = self.bytes().await?;
         }
         Ok(Some(buffer.freeze(filled)))
-    }
-
-    /// At most `len` bytes; the rest waits for the next piece.
-    fn put_back_after(&mut self, mut bytes: Bytes, len: usize) -> Bytes {
-        if bytes.len() > len {
-            self.rest = bytes.split_off(len);
-        }
-        bytes
     }
 
     async fn bytes(&mut self) -> Result<Option<Bytes>, SourceError> {

@@ -11,12 +11,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use mainstay_content::{Header, Sink};
+use mainstay_content::Header;
 use mainstay_dataplane::Address;
 use mainstay_types::Digest;
 use rustix::fs::fsync;
 
+use crate::direct::Direct;
 use crate::entry::FileRef;
 use crate::index::Index;
 use crate::layout::Layout;
@@ -39,6 +39,7 @@ pub(crate) struct Files {
 /// A file that content is coming into. Dropped, it is gone.
 pub(crate) struct Incoming {
     file: File,
+    direct: Direct,
     path: Option<PathBuf>,
     number: u64,
     len: u64,
@@ -61,7 +62,7 @@ impl Files {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.layout.incoming().join(number.to_string());
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Incoming { file, path: Some(path), number, len: 0 })
+        Ok(Incoming { file, direct: Direct::open(&path), path: Some(path), number, len: 0 })
     }
 
     /// Gives a file its end and its name, durably.
@@ -129,18 +130,12 @@ impl Files {
 }
 
 impl Incoming {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.len)?;
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.direct.write_pages(bytes, self.len)? {
+            self.file.write_all_at(bytes, self.len)?;
+        }
         self.len += bytes.len() as u64;
         Ok(())
-    }
-}
-
-impl Sink for Incoming {
-    type Error = io::Error;
-
-    fn write(&mut self, stored: Bytes) -> io::Result<()> {
-        self.append(&stored)
     }
 }
 

@@ -1,13 +1,15 @@
 //! Taking content in.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstay_content::{Digester, Digests, Encoder, Header, Pieces, Pipeline};
+use mainstay_content::{Digests, Encoder, Header, Pieces, Pipeline, Sink, digest, encode};
 use mainstay_dataplane::{Address, Compression, Expect, Hints, IngestError, Measure, Receipt, Source, Trouble};
 use tokio::sync::oneshot;
 
 use crate::error::trouble;
+use crate::files::{Files, Incoming};
 use crate::pack::body_check;
 use crate::store::{Store, blocking};
 use crate::writer::{Body, Command, Keep, Kept, Packed, closed};
@@ -16,77 +18,78 @@ use crate::writer::{Body, Command, Keep, Kept, Packed, closed};
 /// the work to another one.
 const INLINE_UP_TO: usize = 64 << 10;
 
-/// Small content, ready to be stored.
-struct Prepared {
-    digests: Digests,
-    packed: Packed,
+/// Where content comes to lie while nobody knows yet how much of it there is.
+struct Landing {
+    files: Files,
+    /// How often it is written to at most while small content comes.
+    writes_left: usize,
+    place: Place,
+}
+
+enum Place {
+    Memory(Vec<Bytes>),
+    File(Incoming),
 }
 
 impl Store {
     pub(crate) async fn ingest(&self, source: Source, hints: Hints) -> Result<Receipt, IngestError> {
         let mut pieces = Pieces::new(source, self.pool.clone());
-        let mut head = Vec::new();
-        let mut len = 0;
-        while let Some(piece) = pieces.next().await.map_err(IngestError::Source)? {
-            len += piece.len();
-            not_longer(len as u64, &hints.expect)?;
-            head.push(piece);
-            if len > self.config.small_up_to {
-                return self.ingest_large(head, pieces, hints).await;
-            }
+        let first = pieces.next().await.map_err(IngestError::Source)?.unwrap_or_default();
+        not_longer(first.len() as u64, &hints.expect)?;
+        // What is shorter than a buffer is all there is.
+        if first.len() <= INLINE_UP_TO && hints.compression == Compression::None {
+            return self.ingest_at_once(first, hints).await;
         }
-        self.ingest_small(head, len, hints).await
+        self.ingest_stream(first, pieces, hints).await
     }
 
-    async fn ingest_small(&self, parts: Vec<Bytes>, len: usize, hints: Hints) -> Result<Receipt, IngestError> {
-        let Hints { owner, key, .. } = &hints;
-        let (owner, key) = (*owner, key.as_ref().map(|key| key.id));
-        let md5 = hints.md5;
-        let prepared = if len <= INLINE_UP_TO && hints.compression == Compression::None {
-            prepare(parts, &hints)
-        } else {
-            blocking(move || prepare(parts, &hints)).await?
-        };
-        let Prepared { digests, packed } = prepared.map_err(IngestError::Mismatch)?;
-        let address = digests.address();
-        let (size, replace) = (digests.size(), self.damaged.contains(&address));
-        let kept = self.kept(Keep { address, size, key, owner, body: Body::Packed(packed), replace }).await?;
-        Ok(receipt(&digests, md5, size, &kept))
+    async fn ingest_at_once(&self, content: Bytes, hints: Hints) -> Result<Receipt, IngestError> {
+        let digests = digest(&content, with_md5(&hints));
+        digests.meet(&hints.expect).map_err(IngestError::Mismatch)?;
+        let (header, stored) = encode(Encoder::new(hints.compression, hints.key.as_ref()), &digests, content);
+        let kept = self.kept(self.to_keep(&digests, &hints, Body::Packed(packed(&header, vec![stored])))).await?;
+        Ok(receipt(&digests, hints.md5, &kept))
     }
 
-    async fn ingest_large(&self, head: Vec<Bytes>, mut rest: Pieces, hints: Hints) -> Result<Receipt, IngestError> {
-        let files = self.files.clone();
-        let begun = blocking(move || files.begin()).await?;
-        let incoming = begun.map_err(|error| trouble("store more content", &error))?;
-        let encoder = Encoder::new(hints.compression, hints.key.as_ref());
-        let mut pipeline = Pipeline::new(encoder, with_md5(&hints), incoming);
-        let mut len = 0;
+    async fn ingest_stream(&self, first: Bytes, mut rest: Pieces, hints: Hints) -> Result<Receipt, IngestError> {
         let full = |error: std::io::Error| trouble("store more content", &error);
-        for piece in head {
-            len += piece.len() as u64;
-            pipeline.push(piece).await.map_err(full)?;
-        }
-        while let Some(piece) = rest.next().await.map_err(IngestError::Source)? {
+        let small_up_to = self.config.small_up_to;
+        let encoder = Encoder::new(hints.compression, hints.key.as_ref());
+        // Once for each piece, and once at the end.
+        let landing = Landing::new(self.files.clone(), small_up_to.div_ceil(self.pool.buffer_len()) + 1);
+        let mut pipeline = Pipeline::new(encoder, with_md5(&hints), landing);
+        let (mut len, mut next) = (0, Some(first));
+        while let Some(piece) = next {
             len += piece.len() as u64;
             not_longer(len, &hints.expect)?;
             pipeline.push(piece).await.map_err(full)?;
+            next = rest.next().await.map_err(IngestError::Source)?;
         }
         let done = pipeline.finish().await.map_err(full)?;
         done.digests.meet(&hints.expect).map_err(IngestError::Mismatch)?;
-        let Hints { owner, key, .. } = &hints;
-        let (address, size) = (done.digests.address(), done.digests.size());
-        let replace = self.damaged.contains(&address);
-        let keep = |body| Keep { address, size, key: key.as_ref().map(|key| key.id), owner: *owner, body, replace };
-        // What is there already need not be made durable.
-        let kept = match self.keep(keep(Body::Nothing)).await? {
-            Some(kept) => kept,
-            None => {
-                let files = self.files.clone();
-                let published = blocking(move || files.publish(done.sink, &done.header)).await?;
-                self.kept(keep(Body::File(published.map_err(full)?))).await?
+        let keep = |body| self.to_keep(&done.digests, &hints, body);
+        let kept = match done.sink.place {
+            Place::Memory(stored) if len <= small_up_to as u64 => {
+                self.kept(keep(Body::Packed(packed(&done.header, stored)))).await?
             }
+            place => match self.keep(keep(Body::Nothing)).await? {
+                // What is there already need not be made durable.
+                Some(kept) => kept,
+                None => {
+                    let (files, header) = (self.files.clone(), done.header);
+                    let publish = move || files.publish(place.into_file(&files)?, &header);
+                    let published = blocking(publish).await?;
+                    self.kept(keep(Body::File(published.map_err(full)?))).await?
+                }
+            },
         };
-        Ok(receipt(&done.digests, hints.md5, size, &kept))
+        Ok(receipt(&done.digests, hints.md5, &kept))
+    }
+
+    fn to_keep(&self, digests: &Digests, hints: &Hints, body: Body) -> Keep {
+        let (address, key) = (digests.address(), hints.key.as_ref().map(|key| key.id));
+        let replace = self.damaged.contains(&address);
+        Keep { address, size: digests.size(), key, owner: hints.owner, body, replace }
     }
 
     async fn kept(&self, keep: Keep) -> Result<Kept, Trouble> {
@@ -121,22 +124,50 @@ impl Store {
     }
 }
 
-/// Digests and encodes content that is all here.
-fn prepare(parts: Vec<Bytes>, hints: &Hints) -> Result<Prepared, Measure> {
-    let mut digester = Digester::new(with_md5(hints));
-    parts.iter().for_each(|part| digester.update(part));
-    let digests = digester.finish();
-    digests.meet(&hints.expect)?;
-    let mut encoder = Encoder::new(hints.compression, hints.key.as_ref());
-    let form = encoder.form().clone();
-    let mut stored: Vec<Bytes> = parts.into_iter().map(|part| encoder.update(part)).collect();
-    let (last, table) = encoder.finish();
-    stored.push(last);
-    let header = Header::new(&digests, form, table);
-    stored.insert(0, header.encode().into());
-    let len = stored.iter().map(Bytes::len).sum::<usize>() as u32;
-    let check = body_check(&stored);
-    Ok(Prepared { digests, packed: Packed { parts: stored, len, check } })
+impl Landing {
+    fn new(files: Files, writes_left: usize) -> Self {
+        Self { files, writes_left, place: Place::Memory(Vec::new()) }
+    }
+}
+
+impl Sink for Landing {
+    type Error = io::Error;
+
+    fn write(&mut self, stored: Bytes) -> io::Result<()> {
+        if let Place::Memory(parts) = &mut self.place
+            && self.writes_left > 0
+        {
+            self.writes_left -= 1;
+            parts.push(stored);
+            return Ok(());
+        }
+        let place = std::mem::replace(&mut self.place, Place::Memory(Vec::new()));
+        let mut file = place.into_file(&self.files)?;
+        file.append(&stored)?;
+        self.place = Place::File(file);
+        Ok(())
+    }
+}
+
+impl Place {
+    fn into_file(self, files: &Files) -> io::Result<Incoming> {
+        match self {
+            Place::File(file) => Ok(file),
+            Place::Memory(parts) => {
+                let mut file = files.begin()?;
+                parts.iter().try_for_each(|part| file.append(part))?;
+                Ok(file)
+            }
+        }
+    }
+}
+
+/// Content as it lies in a pack.
+fn packed(header: &Header, stored: Vec<Bytes>) -> Packed {
+    let parts: Vec<Bytes> = std::iter::once(header.encode().into()).chain(stored).collect();
+    let len = parts.iter().map(Bytes::len).sum::<usize>() as u32;
+    let check = body_check(&parts);
+    Packed { parts, len, check }
 }
 
 fn with_md5(hints: &Hints) -> bool {
@@ -151,12 +182,12 @@ fn not_longer(len: u64, expect: &Expect) -> Result<(), IngestError> {
     }
 }
 
-fn receipt(digests: &Digests, md5: bool, size: u64, kept: &Kept) -> Receipt {
+fn receipt(digests: &Digests, md5: bool, kept: &Kept) -> Receipt {
     Receipt {
         address: digests.address(),
         sha256: digests.sha256,
         md5: digests.md5.filter(|_| md5),
-        size,
+        size: digests.size(),
         claim: kept.claim,
         key: kept.key,
         known: kept.known,

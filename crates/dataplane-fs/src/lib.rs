@@ -16,6 +16,7 @@
 
 mod config;
 mod damaged;
+mod direct;
 mod entry;
 mod error;
 mod files;

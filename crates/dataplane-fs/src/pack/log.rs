@@ -8,6 +8,8 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, fallocate, fdatasync, fsync};
 use rustix::io::{Errno, pwritev};
 
+use crate::direct::{Direct, Gathering};
+
 use super::{HEAD_LEN, Head, PackId, PackKey, Packs};
 
 /// Room that is allocated in advance: a synchronised write into it moves neither the end of the file nor its extents
@@ -31,6 +33,8 @@ pub(crate) struct Log {
     packs: Arc<Packs>,
     head: Head,
     file: File,
+    direct: Direct,
+    gathering: Gathering,
     /// Where the records end that are durable.
     end: u64,
     /// Up to where there is room.
@@ -54,9 +58,11 @@ pub(crate) enum Purpose {
 impl Log {
     /// Writes on in a pack whose records end somewhere. What lies behind is cut off.
     pub(crate) fn resume(packs: Arc<Packs>, head: Head, end: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).open(packs.path(head.id))?;
+        let path = packs.path(head.id);
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
         file.set_len(end)?;
-        Ok(Self { packs, head, file, end, allocated: end, spoilt: false })
+        let (direct, gathering) = (Direct::open(&path), Gathering::new());
+        Ok(Self { packs, head, file, direct, gathering, end, allocated: end, spoilt: false })
     }
 
     /// Begins a pack: durable, with its name.
@@ -86,7 +92,8 @@ impl Log {
             let _ = std::fs::remove_file(&path);
             return Err(error);
         }
-        Ok(Self { packs, head, file, end: HEAD_LEN, allocated, spoilt: false })
+        let (direct, gathering) = (Direct::open(&path), Gathering::new());
+        Ok(Self { packs, head, file, direct, gathering, end: HEAD_LEN, allocated, spoilt: false })
     }
 
     pub(crate) fn id(&self) -> PackId {
@@ -141,7 +148,13 @@ impl Log {
 
     /// Appends what records are made of, and returns when all of it is durable. Where it fails, nothing was appended.
     pub(crate) fn append(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        let mut rest = slices;
+        let end = self.end + slices.iter().map(|slice| slice.len() as u64).sum::<u64>();
+        let parts = slices.iter().map(|slice| &**slice);
+        let mut rest = match self.direct.write_parts(parts, self.end, &self.file, &mut self.gathering) {
+            Ok(true) => &mut [],
+            Ok(false) => slices,
+            Err(error) => return self.take_back(error),
+        };
         let mut at = self.end;
         while !rest.is_empty() {
             let now = rest.len().min(MAX_SLICES);
@@ -161,7 +174,7 @@ impl Log {
             self.spoilt = true;
             return Err(error.into());
         }
-        self.end = at;
+        self.end = end;
         Ok(())
     }
 
