@@ -126,12 +126,7 @@ impl Api {
         }
     }
 
-    async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(StatusCode, Bytes), ApiError> {
+    async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Bytes), ApiError> {
         let exchange = self.exchange(method, path, body);
         tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| ApiError::Silent)?
     }

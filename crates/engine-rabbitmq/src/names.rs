@@ -22,3 +22,8 @@ pub(crate) fn virtual_host(instance: &InstanceId) -> String {
 pub(crate) fn is_credential(user: &str) -> bool {
     user.starts_with("b_")
 }
+
+/// Whether a virtual host is one of an instance.
+pub(crate) fn is_instance(virtual_host: &str) -> bool {
+    virtual_host.starts_with("i_")
+}

@@ -22,6 +22,16 @@ pub(crate) fn salt() -> Result<Salt, EngineError> {
     Ok(salt)
 }
 
+/// A salt that is always the same for a secret of ours, so that what we write about it is too.
+pub(crate) fn salt_of(secret: &SecretString) -> Salt {
+    let mut digest = Context::new(&SHA256);
+    digest.update(b"salt");
+    digest.update(secret.expose_secret().as_bytes());
+    let mut salt = Salt::default();
+    salt.copy_from_slice(&digest.finish().as_ref()[..4]);
+    salt
+}
+
 /// What a password is checked with.
 pub(crate) fn verifier(salt: Salt, password: &SecretString) -> String {
     let mut digest = Context::new(&SHA256);
