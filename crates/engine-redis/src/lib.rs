@@ -1,1 +1,35 @@
-//! The Redis and Valkey engines.
+//! The Redis and Valkey engines: contract `redis/v1`, plans `dedicated` and `shared`.
+//!
+//! A cluster is one server. On plan `dedicated` it is one instance's own, with its own memory, eviction and
+//! persistence; on plan `shared` an instance is a prefix of keys and channels. Everything that the engine knows of an instance or a
+//! credential is an ACL user: `i_X`, which nobody logs in as, stands for an instance, and `b_Y_N` is a credential. What has to
+//! be known of a credential besides its rights is written into its user as a selector that allows nothing (see [`user`]),
+//! so that there is one place, one file and one write.
+//!
+//! A server listens to its clients only after it was looked at: it starts with a Unix socket of ours alone, shows that its
+//! data is all there, and only then opens its port.
+
+mod admin;
+mod cluster;
+mod config;
+mod copy;
+mod credential;
+mod data;
+mod engine;
+mod figures;
+mod gate;
+mod info;
+mod install;
+mod instance;
+mod machine;
+mod marker;
+mod observe;
+mod offering;
+mod replication;
+mod rights;
+mod settings;
+mod user;
+
+pub use config::{Flavour, RedisConfig};
+pub use engine::RedisEngine;
+pub use replication::Progress;

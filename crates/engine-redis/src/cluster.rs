@@ -1,0 +1,285 @@
+//! One cluster: its directory, its process, and our connection to it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_engine::supervise::{
+    ClusterDirectory, ClusterProcess, Launch, Process, Readiness, Signal, StopStep, Supervision, admin_secret,
+    data_gone, refuse_another, refuse_taken_port, write_file,
+};
+use mainstay_engine::{CertificateFiles, ClusterSpec, EngineError, StartKind, Started, Verifiers};
+use mainstay_types::ClusterName;
+use tokio::sync::Mutex;
+
+use crate::admin::{Admin, failed, hashed};
+use crate::config::RedisConfig;
+use crate::copy::Copy;
+use crate::data::{self, DataDirectory, Record};
+use crate::info::Info;
+use crate::install::{self, Version};
+use crate::machine::Machine;
+use crate::observe::Rules;
+use crate::offering::{self, Persistence};
+use crate::settings::{self, Inputs, Settings};
+use crate::{gate, marker};
+
+/// How long a new process may take until it answers.
+const APPEARANCE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may read its data: the largest that is offered, from a slow disk.
+const LOADING_PATIENCE: Duration = Duration::from_secs(900);
+/// An orderly end puts the append-only file on disk; then force.
+const STOP: [StopStep; 2] = [
+    StopStep { signal: Signal::TERM, patience: Duration::from_secs(30) },
+    StopStep { signal: Signal::KILL, patience: Duration::from_secs(10) },
+];
+
+/// A cluster as this process knows it.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub directory: ClusterDirectory,
+    pub admin: Admin,
+    pub verifiers: Verifiers,
+    /// What credentials are allowed, in its server's words; none until that was asked.
+    pub rules: Mutex<Option<Arc<Rules>>>,
+    process: ClusterProcess,
+}
+
+impl Cluster {
+    /// The cluster, of which nothing is known yet.
+    pub fn new(config: &RedisConfig, name: &ClusterName) -> Self {
+        let directory = ClusterDirectory::new(&config.clusters_dir, name);
+        Self {
+            admin: Admin::new(directory.clone()),
+            process: ClusterProcess::new(directory.clone()),
+            directory,
+            verifiers: Verifiers::default(),
+            rules: Mutex::default(),
+        }
+    }
+
+    /// The running process, found if an earlier control plane started it.
+    pub async fn process(&self, config: &RedisConfig) -> Result<Option<Arc<Process>>, EngineError> {
+        self.process.process(|| self.launch(config)).await
+    }
+
+    /// Why it does not run, as far as that is known.
+    pub async fn cause_of_end(&self) -> String {
+        self.process.cause_of_end().await
+    }
+
+    /// The settings that we want of its server.
+    pub fn settings(&self, config: &RedisConfig, spec: &ClusterSpec) -> Settings {
+        let certificate = offering::tls(spec.plan, &spec.parameters).then(|| CertificateFiles::of(&self.directory));
+        Settings::of(&Inputs {
+            cluster: spec,
+            machine: Machine::look(),
+            listen_address: config.listen_address,
+            socket: &Admin::socket(&self.directory),
+            users: &self.directory.data().join(data::USERS),
+            certificate: certificate.as_ref(),
+        })
+    }
+
+    /// Makes it serve.
+    pub async fn start(&self, config: &RedisConfig, spec: &ClusterSpec) -> Result<Started, EngineError> {
+        let mut supervision = self.process.supervise().await;
+        let (process, how) = match supervision.attach(|| self.launch(config))? {
+            Some(process) => {
+                supervision.until_ready(&process, 0, |_| self.readiness()).await?;
+                (process, StartKind::Adopted)
+            }
+            None => {
+                settings::refuse_beyond_machine(spec, Machine::look())?;
+                self.directory.socket("admin.sock")?;
+                let program = install::required(config.flavour, config.bin_dir.as_deref())?.program;
+                self.directory.prepare(&config.user)?;
+                supervision.lock()?;
+                let how = self.data_directory(config, spec)?;
+                (self.launch_server(&mut supervision, program, config, spec).await?, how)
+            }
+        };
+        match self.admit(config, spec).await {
+            Ok((identity, version)) => Ok(Started { identity, version: version.to_string(), how }),
+            // One that was just started has served nobody yet and must not be taken for one that does.
+            Err(error) if how != StartKind::Adopted => {
+                if let Err(error) = process.stop(&STOP).await {
+                    tracing::warn!(cluster = %spec.name, %error, "a server that may not serve could not be stopped");
+                }
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks at a server that answers, and opens it to its clients.
+    async fn admit(&self, config: &RedisConfig, spec: &ClusterSpec) -> Result<(String, Version), EngineError> {
+        let record = self.record(spec)?;
+        refuse_another(&spec.name, spec.identity.as_deref(), "identity", &record.identity)?;
+        let info = Info::ask(&self.admin).await?;
+        let version = info.version(config.flavour).ok_or_else(|| {
+            EngineError::permanent(
+                format!("the server of cluster {} is not {}", spec.name, config.flavour.name()),
+                "stop it with: mainstay down",
+            )
+        })?;
+        let identity = record.identity.clone();
+        // A copy that is being made holds another cluster's data, and is closed.
+        if !info.is_replica() && !Copy::is_unfinished(&self.directory)? {
+            self.verify_data(config, spec, record, &info).await?;
+        }
+        if !data::is_closed(&self.directory) {
+            gate::open(&self.admin, spec).await?;
+        }
+        Ok((identity, version))
+    }
+
+    /// Sees to it that data that outlives its server is there, and shows that it is.
+    pub async fn verify_data(
+        &self,
+        config: &RedisConfig,
+        spec: &ClusterSpec,
+        record: Record,
+        info: &Info,
+    ) -> Result<(), EngineError> {
+        if offering::persistence(spec.plan, &spec.parameters) == Persistence::Cache {
+            return Ok(());
+        }
+        let fsync = offering::fsync(spec.plan, &spec.parameters);
+        match marker::read(&self.admin).await? {
+            Some(found) => refuse_another(&spec.name, Some(&record.identity), "identity within the data", &found)?,
+            None if record.marked && info.keys() == 0 => return Err(came_back_empty(spec, &self.directory)),
+            None => marker::write(&self.admin, &record.identity, fsync).await?,
+        }
+        match record.marked {
+            true => Ok(()),
+            false => data::write_record(&self.directory, &record.marked(), &config.user),
+        }
+    }
+
+    /// Which cluster's data it is.
+    pub fn record(&self, spec: &ClusterSpec) -> Result<Record, EngineError> {
+        match DataDirectory::look(&self.directory) {
+            DataDirectory::Of(record) => Ok(record),
+            DataDirectory::Missing | DataDirectory::Foreign => Err(data_gone(&spec.name, &self.directory.data())),
+        }
+    }
+
+    /// Stops its process in order.
+    pub async fn stop(&self, config: &RedisConfig) -> Result<(), EngineError> {
+        self.process.stop(|| self.launch(config), &STOP).await?;
+        self.forget().await;
+        Ok(())
+    }
+
+    /// Removes everything of it but its process, which has to be stopped.
+    pub async fn remove(&self) -> Result<(), EngineError> {
+        self.process.remove().await
+    }
+
+    /// Sees to it that the cluster has a certificate where it speaks TLS, and answers whether that is a new one.
+    pub async fn renew_certificate(&self, config: &RedisConfig, spec: &ClusterSpec) -> Result<bool, EngineError> {
+        if !offering::tls(spec.plan, &spec.parameters) {
+            return Ok(false);
+        }
+        let authority = config.authority.as_deref().ok_or_else(|| {
+            EngineError::permanent(
+                format!("cluster {} is to speak TLS, and nobody issues certificates here", spec.name),
+                "configure the certificate authority, or create the instance with tls=false",
+            )
+        })?;
+        CertificateFiles::renew(&self.directory, &config.user, &spec.name, config.listen_address, authority).await
+    }
+
+    /// Sees to it that there is a data directory, and the right one.
+    fn data_directory(&self, config: &RedisConfig, spec: &ClusterSpec) -> Result<StartKind, EngineError> {
+        let data = self.directory.data();
+        match DataDirectory::look(&self.directory) {
+            DataDirectory::Of(record) => {
+                refuse_another(&spec.name, spec.identity.as_deref(), "identity", &record.identity)?;
+                Ok(StartKind::Started)
+            }
+            DataDirectory::Foreign => Err(EngineError::permanent(
+                format!(
+                    "{} is not a whole data directory of a cluster, and it is not initialised anew",
+                    data.display()
+                ),
+                "restore it, or move it away when nothing in it is needed",
+            )),
+            DataDirectory::Missing if spec.identity.is_some() => Err(data_gone(&spec.name, &data)),
+            DataDirectory::Missing => {
+                data::initialise(&self.directory, &config.user)?;
+                Ok(StartKind::Initialised)
+            }
+        }
+    }
+
+    async fn launch_server(
+        &self,
+        supervision: &mut Supervision<'_>,
+        program: PathBuf,
+        config: &RedisConfig,
+        spec: &ClusterSpec,
+    ) -> Result<Arc<Process>, EngineError> {
+        supervision.end_stragglers(&config.user).await?;
+        self.renew_certificate(config, spec).await?;
+        let secret = admin_secret(&self.directory)?;
+        data::prepare_users(&self.directory, &hashed(&secret), &config.user)?;
+        let settings = self.settings(config, spec).render();
+        write_file(&self.directory.data(), data::SETTINGS, &settings, &config.user)?;
+        refuse_taken_port(SocketAddr::new(config.listen_address, spec.port), &spec.name)?;
+        self.forget().await;
+        supervision.start(&self.launch_of(program, config), |_| self.readiness()).await
+    }
+
+    /// Forgets what is true of a running server only.
+    async fn forget(&self) {
+        self.admin.forget().await;
+        *self.rules.lock().await = None;
+    }
+
+    async fn readiness(&self) -> Readiness {
+        match self.admin.query::<()>(&redis::cmd("PING")).await {
+            Ok(()) => Readiness::Ready,
+            Err(error) if error.code() == Some("LOADING") => Readiness::Within(LOADING_PATIENCE),
+            Err(_) => Readiness::Within(APPEARANCE_PATIENCE),
+        }
+    }
+
+    /// What its process was started as.
+    fn launch(&self, config: &RedisConfig) -> Launch {
+        let program = install::installed(config.flavour, config.bin_dir.as_deref());
+        self.launch_of(program.map(|found| found.program).unwrap_or_default(), config)
+    }
+
+    fn launch_of(&self, program: PathBuf, config: &RedisConfig) -> Launch {
+        Launch {
+            program,
+            arguments: vec![self.directory.data().join(data::SETTINGS).to_string_lossy().into_owned()],
+            environment: vec![("LC_ALL", "C.UTF-8".to_owned()), ("TZ", "UTC".to_owned())],
+            user: config.user.clone(),
+        }
+    }
+
+    /// Makes a server read its certificate again: it does so when a setting of TLS becomes another one.
+    pub async fn reload_certificate(&self) -> Result<(), EngineError> {
+        for seconds in ["301", "300"] {
+            let set = redis::cmd("CONFIG").arg("SET").arg("tls-session-cache-timeout").arg(seconds).clone();
+            self.admin.query::<()>(&set).await.map_err(failed("the new certificate could not be put in force"))?;
+        }
+        Ok(())
+    }
+}
+
+fn came_back_empty(spec: &ClusterSpec, directory: &ClusterDirectory) -> EngineError {
+    EngineError::permanent(
+        format!(
+            "the server of cluster {} came back empty: neither a key nor its identity was in {}, and it is not served as \
+             if nothing had happened",
+            spec.name,
+            directory.data().join("appendonlydir").display()
+        ),
+        "put the append-only file back or restore it from a backup; to accept the loss, delete the cluster's instances",
+    )
+}

@@ -1,0 +1,162 @@
+//! The data directory of a cluster: which cluster's it is, and the files that we write into it.
+//!
+//! ```text
+//! data/ cluster.json   which cluster's data it is
+//!       server.conf    the settings
+//!       users.acl      the users; the server writes it too
+//!       appendonlydir/ the append-only file, where the data outlives the server
+//! ```
+
+use std::fs::{self, File};
+use std::io;
+
+use mainstay_engine::EngineError;
+use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_file};
+use serde::{Deserialize, Serialize};
+
+use crate::user::ADMIN;
+
+/// The version of `cluster.json`.
+const FORMAT: u32 = 1;
+const RECORD: &str = "cluster.json";
+pub(crate) const SETTINGS: &str = "server.conf";
+pub(crate) const USERS: &str = "users.acl";
+/// Random bytes in an identity: as many as a UUID has.
+const IDENTITY_BYTES: usize = 16;
+
+/// Which cluster's data a directory holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    format: u32,
+    pub identity: String,
+    /// Whether the identity is in the server's own data too, and has to be there at each start.
+    pub marked: bool,
+}
+
+/// What is where the data should be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum DataDirectory {
+    Missing,
+    /// Something that we did not make, or that lost its record.
+    Foreign,
+    Of(Record),
+}
+
+impl Record {
+    /// The record of data that tells its identity itself.
+    pub fn marked(self) -> Self {
+        Self { marked: true, ..self }
+    }
+}
+
+impl DataDirectory {
+    /// Looks.
+    pub fn look(directory: &ClusterDirectory) -> Self {
+        if !directory.data().exists() {
+            return Self::Missing;
+        }
+        let record = fs::read(directory.data().join(RECORD)).ok();
+        let record = record.and_then(|text| serde_json::from_slice::<Record>(&text).ok());
+        match record.filter(|record| record.format == FORMAT) {
+            Some(record) => Self::Of(record),
+            None => Self::Foreign,
+        }
+    }
+}
+
+/// Makes a data directory with an identity of its own, whole or not at all.
+pub(crate) fn initialise(directory: &ClusterDirectory, user: &EngineUser) -> Result<Record, EngineError> {
+    let mut bytes = [0; IDENTITY_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| EngineError::transient(format!("no random bytes: {error}")))?;
+    let identity = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let record = Record { format: FORMAT, identity, marked: false };
+    let new = directory.make_empty("data.new", user)?;
+    write_record_in(&new, &record, user)?;
+    let failed = |error| EngineError::transient_from("the data directory could not be put in place", error);
+    fs::rename(&new, directory.data()).map_err(failed)?;
+    File::open(directory.root()).and_then(|root| root.sync_all()).map_err(failed)?;
+    Ok(record)
+}
+
+/// Writes which cluster's data it is.
+pub(crate) fn write_record(
+    directory: &ClusterDirectory,
+    record: &Record,
+    user: &EngineUser,
+) -> Result<(), EngineError> {
+    write_record_in(&directory.data(), record, user)
+}
+
+fn write_record_in(data: &std::path::Path, record: &Record, user: &EngineUser) -> Result<(), EngineError> {
+    let text =
+        serde_json::to_string(record).map_err(|error| EngineError::transient_from("no record was made", error))?;
+    write_file(data, RECORD, &text, user)
+}
+
+/// Sees to it that the users' file has us in it, and nobody who needs no password, before a server reads it. Who else is in it
+/// stays.
+pub(crate) fn prepare_users(directory: &ClusterDirectory, hash: &str, user: &EngineUser) -> Result<(), EngineError> {
+    let path = directory.data().join(USERS);
+    let found = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(EngineError::transient_from(format!("{} could not be read", path.display()), error)),
+        Ok(text) => text,
+    };
+    write_file(&directory.data(), USERS, &with_us(&found, hash), user)
+}
+
+/// Pure half of [`prepare_users`].
+fn with_us(text: &str, hash: &str) -> String {
+    let ours = |line: &&str| {
+        let name = line.split_ascii_whitespace().nth(1);
+        matches!(name, Some("default" | ADMIN))
+    };
+    let others = text.lines().filter(|line| !line.trim().is_empty()).filter(|line| !ours(line));
+    let mut lines =
+        vec!["user default off resetchannels -@all".to_owned(), format!("user {ADMIN} on #{hash} ~* &* +@all")];
+    lines.extend(others.map(str::to_owned));
+    lines.join("\n") + "\n"
+}
+
+/// Whether the cluster is closed to its clients until it is opened: kept outside the engine's reach, so that a start keeps to it.
+pub(crate) fn is_closed(directory: &ClusterDirectory) -> bool {
+    closed_file(directory).exists()
+}
+
+/// Keeps a cluster closed to its clients, or no longer.
+pub(crate) fn keep_closed(directory: &ClusterDirectory, closed: bool) -> Result<(), EngineError> {
+    let path = closed_file(directory);
+    let kept = match closed {
+        true => File::create(&path).and_then(|file| file.sync_all()),
+        false => match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+    };
+    let durable = kept.and_then(|()| File::open(directory.root())?.sync_all());
+    durable.map_err(|error| EngineError::transient_from(format!("{} could not be changed", path.display()), error))
+}
+
+fn closed_file(directory: &ClusterDirectory) -> std::path::PathBuf {
+    directory.root().join("closed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Record, with_us};
+
+    #[test]
+    fn we_are_in_the_users_file_and_nobody_without_a_password_is() {
+        let expected = "user default off resetchannels -@all\nuser mainstay on #aa ~* &* +@all\n";
+        assert_eq!(with_us("", "aa"), expected);
+        let damaged = "user b_x_1 on #bb ~* -@all\nuser default on nopass ~* &* +@all\n\nuser mainstay on #old +@all\n";
+        assert_eq!(with_us(damaged, "aa"), format!("{expected}user b_x_1 on #bb ~* -@all\n"));
+        assert_eq!(with_us(expected, "aa"), expected);
+    }
+
+    #[test]
+    fn the_first_version_of_the_record_is_read() {
+        let record: Record = serde_json::from_str(r#"{"format":1,"identity":"00ff","marked":true}"#).unwrap();
+        assert_eq!(record, Record { format: 1, identity: "00ff".to_owned(), marked: true });
+    }
+}
