@@ -6,11 +6,21 @@
 //! written anew with each change. The server reads it again without dropping anybody's connection but those of users that
 //! are gone; changes that are asked for at the same time are one reading.
 
+mod accounts;
+mod admin;
+mod capacity;
+mod cluster;
 mod config;
 mod engine;
+mod identity;
 mod install;
+mod ledger;
 mod names;
+mod observe;
 mod offering;
+mod register;
+mod render;
+mod streams;
 
 pub use config::NatsConfig;
 pub use engine::NatsEngine;

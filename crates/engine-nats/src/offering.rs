@@ -5,11 +5,11 @@ use mainstay_types::{Offering, ParameterKind, ParameterSpec, Parameters, Plan};
 /// What an account may have where nothing else is asked for. Storage and memory are promises that a cluster keeps back
 /// room for, so that their defaults are those of an ordinary application and not of the largest.
 const DEFAULTS: Limits = Limits {
-    storage_mib: 1_024,
-    memory_mib: 32,
-    max_streams: 100,
-    max_consumers: 1_000,
-    max_connections: 200,
+    storage_mib: 512,
+    memory_mib: 16,
+    max_streams: 50,
+    max_consumers: 100,
+    max_connections: 100,
     max_payload_kib: 1_024,
 };
 
@@ -30,6 +30,16 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// The least that an account can have.
+    pub const LEAST: Self = Self {
+        storage_mib: 1,
+        memory_mib: 1,
+        max_streams: 1,
+        max_consumers: 1,
+        max_connections: 1,
+        max_payload_kib: 1,
+    };
+
     /// What an instance with these parameters may have. The offering has been held against them when they were set.
     pub fn of(parameters: &Parameters) -> Self {
         let number = |name, default| parameters.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
@@ -62,11 +72,16 @@ pub(crate) fn offering(shared_port: u16) -> Offering {
         engine: "nats".parse().expect("the engine's name is valid"),
         plans: vec![Plan::Shared],
         parameters: vec![
-            number("storage_mib", "Room on disk for its streams, in MiB; 1024 by default", 1, 16 << 20),
-            number("memory_mib", "Room in memory for its streams that are kept there, in MiB; 32 by default", 1, 1 << 20),
-            number("max_streams", "Streams that it may have; 100 by default", 1, 10_000),
-            number("max_consumers", "Consumers that its streams may have together; 1000 by default", 1, 100_000),
-            number("max_connections", "Connections that it may have open at once; 200 by default", 1, MOST_CONNECTIONS),
+            number("storage_mib", "Room on disk for its streams, in MiB; 512 by default", 1, 16 << 20),
+            number(
+                "memory_mib",
+                "Room in memory for its streams that are kept there, in MiB; 16 by default",
+                1,
+                1 << 20,
+            ),
+            number("max_streams", "Streams that it may have; 50 by default", 1, 10_000),
+            number("max_consumers", "Consumers that each of its streams may have; 100 by default", 1, 10_000),
+            number("max_connections", "Connections that it may have open at once; 100 by default", 1, MOST_CONNECTIONS),
             number(
                 "max_payload_kib",
                 "The largest message that it may publish, in KiB; 1024 by default",
@@ -75,7 +90,7 @@ pub(crate) fn offering(shared_port: u16) -> Offering {
             ),
             ParameterSpec {
                 name: "tls",
-                description: "Whether its bindings come by TLS, and verify the server",
+                description: "Whether its bindings are told to come by TLS, and what to verify the server with",
                 kind: ParameterKind::Choice(&["false", "true"]),
                 plans: &[Plan::Shared],
             },
