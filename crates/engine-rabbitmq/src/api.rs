@@ -177,3 +177,24 @@ fn refused(method: &Method, path: &str, status: StatusCode, body: &[u8]) -> ApiE
     };
     ApiError::Refused { request: format!("{method} {path}"), status, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::{Api, ApiError};
+
+    #[tokio::test]
+    async fn another_users_listener_is_told_nothing() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (address, uid) = (listener.local_addr().unwrap(), rustix::process::geteuid().as_raw());
+        let api = Api::new(address, uid + 1, &"the secret".into());
+        assert!(!format!("{api:?}").contains("dGhlIHNlY3JldA"), "{api:?}");
+        let refused = api.check("anything").await;
+        assert!(matches!(refused, Err(ApiError::Stranger(port)) if port == address.port()), "{refused:?}");
+        let mut heard = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut heard).unwrap();
+        assert!(heard.is_empty(), "{heard:?}");
+    }
+}

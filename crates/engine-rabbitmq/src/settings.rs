@@ -21,6 +21,9 @@ const DISK_PART: u64 = 20;
 /// ... within these bounds, so that a small disk can be used and a large one is not wasted.
 const DISK_BOUNDS_MIB: (u64, u64) = (256, 2_048);
 
+/// The largest message: what RabbitMQ 4 takes by itself, so that a newer version takes no less and no more.
+const LARGEST_MESSAGE: u32 = 16 << 20;
+
 /// Files that we write for a node, by name, with their text.
 pub(crate) type Files = [(&'static str, String); 3];
 
@@ -65,6 +68,7 @@ fn configuration(inputs: &Inputs<'_>) -> String {
          loopback_users.{ADMIN} = true\n\
          vm_memory_high_watermark.absolute = {memory}MiB\n\
          disk_free_limit.absolute = {disk}MiB\n\
+         max_message_size = {LARGEST_MESSAGE}\n\
          log.console = true\n\
          log.console.level = info\n\
          log.file = false\n",

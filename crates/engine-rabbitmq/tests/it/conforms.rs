@@ -9,7 +9,7 @@ use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret;
 
-use crate::place::{Place, cluster, connect, run};
+use crate::place::{Place, cluster, connect, processes, run};
 
 struct RabbitmqFixture {
     place: Place,
@@ -66,12 +66,7 @@ impl Fixture for RabbitmqFixture {
         let directory = self.place.path(cluster, "");
         let mut remains: Vec<String> =
             directory.exists().then(|| directory.display().to_string()).into_iter().collect();
-        for process in std::fs::read_dir("/proc").unwrap().flatten() {
-            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
-            if String::from_utf8_lossy(&environment).contains(directory.to_str().unwrap()) {
-                remains.push(process.path().display().to_string());
-            }
-        }
+        remains.extend(processes(&directory).iter().map(|pid| format!("process {pid}")));
         remains
     }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -203,6 +203,33 @@ pub fn manage(port: u16, user: &str, password: &str, method: &str, path: &str, b
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split_ascii_whitespace().nth(1).unwrap().parse().unwrap();
     (status, body.to_owned())
+}
+
+/// The processes of a cluster, by what their environment says.
+pub fn processes(directory: &Path) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(directory.to_str().unwrap())
+    })
+    .collect()
+}
+
+/// The addresses, as the system writes them, that processes listen on.
+pub fn listeners(pids: &[i32]) -> Vec<String> {
+    let descriptors = pids.iter().flat_map(|pid| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten());
+    let sockets: Vec<String> = descriptors
+        .filter_map(|entry| Some(std::fs::read_link(entry.path()).ok()?.to_str()?.to_owned()))
+        .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+    lines
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields[3] == "0A" && sockets.iter().any(|socket| socket == fields[9]))
+        .map(|fields| fields[1].to_owned())
+        .collect()
 }
 
 /// Runs a test, where there is a RabbitMQ to run it with.
