@@ -41,7 +41,7 @@ pub(crate) struct Inputs<'a> {
 /// Settings as the server itself tells them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Those that a running server keeps as it was started with.
+    /// Those that a running server keeps as it was started with, or does not tell.
     fixed: Vec<(&'static str, String)>,
     /// Those that a running server takes.
     pub adjustable: Vec<(&'static str, String)>,
@@ -65,6 +65,8 @@ impl Settings {
             ("set-proc-title", "no".to_owned()),
             ("daemonize", "no".to_owned()),
             ("logfile", String::new()),
+            // What a client restores is checked: a forged value could crash the server. Not told with the others.
+            ("sanitize-dump-payload", "clients".to_owned()),
             ("enable-module-command", "no".to_owned()),
             ("enable-debug-command", "no".to_owned()),
             ("enable-protected-configs", "no".to_owned()),
@@ -86,8 +88,6 @@ impl Settings {
             ("appendonly", appendonly.to_owned()),
             ("appendfsync", offering::fsync(plan, parameters).to_owned()),
             ("no-appendfsync-on-rewrite", "no".to_owned()),
-            // What a client restores is checked: a forged value could crash the server.
-            ("sanitize-dump-payload", "clients".to_owned()),
             ("lazyfree-lazy-user-flush", "yes".to_owned()),
             ("repl-diskless-sync-delay", "0".to_owned()),
             ("repl-backlog-size", REPLICATION_BACKLOG.to_string()),
