@@ -62,7 +62,8 @@ pub(crate) fn render(server: &Server<'_>, accounts: &Accounts) -> String {
     let Server { cluster, address, keeper, connections, encrypted } = server;
     let administrator = accounts.administrator.as_str();
     let payload = LARGEST_PAYLOAD_KIB << 10;
-    // Paths are relative to the data directory, which the server is started in.
+    // Paths are relative to the data directory, which the server is started in. A server that runs can be given a
+    // certificate, and can not be told then whether it takes plain clients too: that is said from the beginning.
     let mut text = format!(
         "# Written by Mainstay. What is changed here is changed back.\n\
          listen: \"{address}\"\n\
@@ -70,6 +71,7 @@ pub(crate) fn render(server: &Server<'_>, accounts: &Accounts) -> String {
          max_connections: {connections}\n\
          max_payload: {payload}\n\
          max_pending: {PENDING_BYTES}\n\
+         allow_non_tls: true\n\
          jetstream {{\n  \
            store_dir: \".\"\n  \
            max_memory_store: {SERVER_MEMORY_BYTES}\n  \
@@ -78,8 +80,7 @@ pub(crate) fn render(server: &Server<'_>, accounts: &Accounts) -> String {
     );
     if *encrypted {
         text.push_str(
-            "tls {\n  cert_file: \"../tls/server.crt\"\n  key_file: \"../tls/server.key\"\n  timeout: 5\n}\n\
-             allow_non_tls: true\n",
+            "tls {\n  cert_file: \"../tls/server.crt\"\n  key_file: \"../tls/server.key\"\n  timeout: 5\n}\n",
         );
     }
     // Writing to a string does not fail.
@@ -176,7 +177,7 @@ mod tests {
         let server = Server { cluster: &cluster, address, keeper: "MAINSTAY_x", connections: 9, encrypted: false };
         let empty = render(&server, &accounts);
         assert_eq!(Written::read(&empty).accounts.keys().copied().collect::<Vec<_>>(), ["MAINSTAY_x", "SYS"]);
-        assert!(empty.contains("listen: \"[::1]:7422\"\n") && !empty.contains("tls"));
+        assert!(empty.contains("listen: \"[::1]:7422\"\n") && !empty.contains("cert_file"));
 
         let (account, user) = ("a_1".to_owned(), "b_1_1".to_owned());
         let limits = Limits::of(&Parameters::default());
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!(written.accounts["a_1"].limits.len(), 2);
         assert!(written.accounts["a_1"].limits[0].contains("max_file: 536870912,"));
         assert!(written.accounts["a_1"].users["b_1_1"].contains("$JS.API.ACCOUNT.>"));
-        assert!(text.contains("allow_non_tls: true\n"));
+        assert!(text.contains("cert_file: "));
 
         let without = text.replace("user: \"b_1_1\"", "user: \"other\"");
         assert!(!Written::read(&without).accounts["a_1"].users.contains_key("b_1_1"));

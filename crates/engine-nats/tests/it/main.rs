@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attacks;
+mod changes;
 mod conforms;
+mod durability;
+mod encryption;
+mod exhaustion;
 mod place;
+mod refusals;
 mod wire;

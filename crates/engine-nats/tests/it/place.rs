@@ -14,7 +14,7 @@ use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
 use mainstay_engine_nats::{NatsConfig, NatsEngine};
 use mainstay_types::{BindingId, InstanceId, InstanceName, NodeName, Parameters, Plan, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::runtime::Runtime;
 
 use crate::wire::Wire;
@@ -124,7 +124,6 @@ pub struct Tenant {
     pub instance: InstanceSpec,
     pub credential: CredentialSpec,
     pub address: String,
-    pub uri: String,
 }
 
 impl Tenant {
@@ -138,8 +137,7 @@ impl Tenant {
         let credential = credential(&instance);
         let password = SecretString::from(PASSWORD);
         engine.bind(cluster, &instance, &credential, &password).await.unwrap();
-        let uri = engine.delivery(cluster, &instance, &credential, &password)["uri"].expose_secret().to_owned();
-        Self { instance, credential, address: format!("127.0.0.1:{}", cluster.port), uri }
+        Self { instance, credential, address: format!("127.0.0.1:{}", cluster.port) }
     }
 
     pub async fn wire(&self) -> Wire {
@@ -148,14 +146,6 @@ impl Tenant {
 
     pub async fn try_wire(&self) -> Result<Wire, String> {
         Wire::connect(&self.address, Some((&self.credential.username(), PASSWORD))).await
-    }
-
-    pub async fn client(&self) -> async_nats::Client {
-        async_nats::connect(&self.uri).await.unwrap()
-    }
-
-    pub async fn jetstream(&self) -> async_nats::jetstream::Context {
-        async_nats::jetstream::new(self.client().await)
     }
 }
 

@@ -12,6 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Wire {
     stream: BufReader<TcpStream>,
     requests: u32,
+    subscriptions: u32,
+    /// What its answers' subjects begin with.
+    inbox: String,
     /// The server's first words.
     pub info: serde_json::Value,
 }
@@ -28,7 +31,16 @@ impl Wire {
     /// Connects; an error is what the server says, or that it hangs up.
     pub async fn connect(address: &str, login: Option<(&str, &str)>) -> Result<Self, String> {
         let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        let mut wire = Self { stream: BufReader::new(stream), requests: 0, info: serde_json::Value::Null };
+        // Small messages are sent at once, as every client of NATS does.
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let inbox = format!("_INBOX.wire{}", stream.local_addr().map_err(|error| error.to_string())?.port());
+        let mut wire = Self {
+            stream: BufReader::new(stream),
+            requests: 0,
+            subscriptions: 0,
+            inbox,
+            info: serde_json::Value::Null,
+        };
         let first = wire.line().await?;
         wire.info = serde_json::from_str(first.strip_prefix("INFO ").ok_or(&first)?).unwrap();
         let mut options = serde_json::json!({
@@ -47,7 +59,13 @@ impl Wire {
     }
 
     pub async fn subscribe(&mut self, subject: &str) {
-        self.send(&format!("SUB {subject} 1\r\n")).await.unwrap();
+        self.subscriptions += 1;
+        self.send(&format!("SUB {subject} s{}\r\n", self.subscriptions)).await.unwrap();
+    }
+
+    /// The subject of the last answer.
+    pub fn last_inbox(&self) -> String {
+        format!("{}.{}", self.inbox, self.requests)
     }
 
     pub async fn publish(&mut self, subject: &str, data: &str) -> Result<(), String> {
@@ -57,9 +75,11 @@ impl Wire {
     /// Asks, and answers what comes back first: a message, or an error.
     pub async fn request(&mut self, subject: &str, data: &str) -> Result<String, String> {
         self.requests += 1;
-        let inbox = format!("_INBOX.wire.{}", self.requests);
-        let length = data.len();
-        self.send(&format!("SUB {inbox} 9\r\nPUB {subject} {inbox} {length}\r\n{data}\r\n")).await?;
+        if self.requests == 1 {
+            self.send(&format!("SUB {}.* 9\r\n", self.inbox)).await?;
+        }
+        let inbox = format!("{}.{}", self.inbox, self.requests);
+        self.send(&format!("PUB {subject} {inbox} {}\r\n{data}\r\n", data.len())).await?;
         loop {
             match self.said().await? {
                 Said::Message { subject, data } if subject == inbox => return Ok(data),
