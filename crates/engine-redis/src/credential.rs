@@ -30,7 +30,7 @@ pub(crate) async fn bind(
     if !instance::exists(cluster, instance).await.map_err(attempt())? {
         return Err(EngineError::transient(format!("instance {} is not on cluster {} yet", instance.id, spec.name)));
     }
-    let rules = observe::rules(cluster, config, spec.plan).await?;
+    let rules = observe::rules(cluster, spec.plan).await?;
     let (username, hash) = (credential.username(), hashed(password));
     cluster.verifiers.forget(&username);
     let set = redis::cmd("ACL")

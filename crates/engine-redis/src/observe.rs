@@ -44,15 +44,16 @@ struct Seen {
 }
 
 /// What a server's rules for credentials are, asked once: a user that nobody can be is made, read, and removed.
-pub(crate) async fn rules(cluster: &Cluster, config: &RedisConfig, plan: Plan) -> Result<Arc<Rules>, EngineError> {
+pub(crate) async fn rules(cluster: &Cluster, plan: Plan) -> Result<Arc<Rules>, EngineError> {
     const PROBE: &str = "mainstay-rules";
     let mut known = cluster.rules.lock().await;
     if let Some(rules) = &*known {
         return Ok(rules.clone());
     }
-    let version = Info::ask(&cluster.admin).await?.version(config.flavour);
-    let version = version.ok_or_else(|| EngineError::transient("the server does not tell its version"))?;
-    let commands = rights::commands(plan, config.flavour, version);
+    let attempt = || failed("the server's form of rules could not be read");
+    let setinfo = redis::cmd("COMMAND").arg("INFO").arg(rights::SETINFO).clone();
+    let (setinfo,): (redis::Value,) = cluster.admin.query(&setinfo).await.map_err(attempt())?;
+    let commands = rights::commands(plan, setinfo != redis::Value::Nil);
     let probe = redis::pipe()
         .atomic()
         .cmd("ACL")
@@ -68,8 +69,7 @@ pub(crate) async fn rules(cluster: &Cluster, config: &RedisConfig, plan: Plan) -
         .arg(PROBE)
         .ignore()
         .clone();
-    let (lines,): (Vec<String>,) =
-        cluster.admin.query_all(&probe).await.map_err(failed("the server's form of rules could not be read"))?;
+    let (lines,): (Vec<String>,) = cluster.admin.query_all(&probe).await.map_err(attempt())?;
     let told = user::parse_list(&lines).remove(PROBE).map(|probe| probe.rules).unwrap_or_default();
     Ok(known.insert(Arc::new(Rules { commands, told })).clone())
 }
@@ -93,7 +93,7 @@ pub(crate) async fn look(
     instances: &[InstanceSpec],
     credentials: &[CredentialSpec],
 ) -> Result<Observation, EngineError> {
-    let rules = rules(cluster, config, spec.plan).await?;
+    let rules = rules(cluster, spec.plan).await?;
     let before = cluster.verifiers.all();
     let seen = see(cluster).await?;
     if let Some(reason) = seen.info.refuses_writes() {

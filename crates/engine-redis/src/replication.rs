@@ -103,7 +103,7 @@ impl RedisEngine {
         from: &ClusterSpec,
     ) -> Result<(), EngineError> {
         let (copy, original) = (self.running(to).await?, source.running(from).await?);
-        let rules = observe::rules(&copy, &self.config, to.plan).await?;
+        let rules = observe::rules(&copy, to.plan).await?;
         let copied = async {
             let (theirs, ours) = (observe::users(&original).await?, observe::users(&copy).await?);
             let mut commands = redis::pipe();

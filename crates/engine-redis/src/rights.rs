@@ -2,9 +2,6 @@
 
 use mainstay_types::{InstanceId, Plan};
 
-use crate::config::Flavour;
-use crate::install::Version;
-
 /// All but what administers the server: its settings, users, persistence, replication and other people's sessions.
 ///
 /// `MIGRATE` would let the server connect to any address. Our function library must stay (see [`crate::marker`]), and a
@@ -26,55 +23,78 @@ const DEDICATED: [&str; 12] = [
 ];
 
 /// What works on keys and channels that it names, and nothing that looks beyond them, tells of others, or stops the server for
-/// all: the reasons are in the tests that attack it. Scripts are left out because one that does not end serves nobody else.
-const SHARED: [&str; 33] = [
+/// all: the reasons are in the tests that attack it. Scripts are not in it because one that does not end serves nobody else.
+///
+/// By kinds of data, and what works on all kinds one by one: a command that a later version brings for all keys is not allowed
+/// by itself (`CLUSTERSCAN` of Valkey 9 would be, with the others that read).
+const SHARED: [&str; 53] = [
     "-@all",
-    "+@read",
-    "+@write",
-    "+@pubsub",
-    "+@transaction",
-    "+@connection",
+    "+@string",
+    "+@bitmap",
+    "+@hash",
+    "+@list",
+    "+@set",
+    "+@sortedset",
     "+@stream",
-    "+@blocking",
-    "-@scripting",
+    "+@hyperloglog",
+    "+@geo",
+    "+@transaction",
     "-@admin",
     "-@dangerous",
-    "-scan",
-    "-keys",
-    "-randomkey",
-    "-dbsize",
-    "-swapdb",
-    "-flushdb",
-    "-flushall",
-    "-pubsub",
-    "-client",
-    "+client|setname",
+    "+copy",
+    "+del",
+    "+dump",
+    "+exists",
+    "+expire",
+    "+expireat",
+    "+expiretime",
+    "+object|encoding",
+    "+object|freq",
+    "+object|idletime",
+    "+object|refcount",
+    "+persist",
+    "+pexpire",
+    "+pexpireat",
+    "+pexpiretime",
+    "+pttl",
+    "+rename",
+    "+renamenx",
+    "+touch",
+    "+ttl",
+    "+type",
+    "+unlink",
+    "+publish",
+    "+subscribe",
+    "+psubscribe",
+    "+unsubscribe",
+    "+punsubscribe",
+    "+spublish",
+    "+ssubscribe",
+    "+sunsubscribe",
+    "+auth",
+    "+echo",
+    "+hello",
+    "+ping",
+    "+quit",
+    "+reset",
     "+client|getname",
     "+client|id",
     "+client|info",
-    "-select",
-    "-command",
-    "-lolwut",
-    "-move",
-    "-wait",
-    "-asking",
-    "-readonly",
-    "-readwrite",
-    "-memory",
+    "+client|setname",
 ];
 
+/// What libraries tell of themselves when they connect, where a server knows it: a refusal would fill the log of refusals.
+pub(crate) const SETINFO: &str = "client|setinfo";
+
 /// Which commands a credential may use.
-pub(crate) fn commands(plan: Plan, flavour: Flavour, version: Version) -> Vec<&'static str> {
-    let mut rules = match plan {
+pub(crate) fn commands(plan: Plan, knows_setinfo: bool) -> Vec<&'static str> {
+    match plan {
         Plan::Dedicated => DEDICATED.to_vec(),
-        Plan::Shared => SHARED.to_vec(),
-    };
-    // Libraries tell their name with it when they connect, and a refusal fills the log of refusals.
-    let knows_setinfo = flavour == Flavour::Valkey || version >= Version::new(7, 2, 0);
-    if plan == Plan::Shared && knows_setinfo {
-        rules.push("+client|setinfo");
+        Plan::Shared => {
+            let setinfo = knows_setinfo.then_some("+client|setinfo");
+            SHARED.into_iter().chain(setinfo).collect()
+        }
     }
-    rules
 }
 
 /// What the keys and channels of an instance begin with.

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mainstay_engine::supervise::EngineUser;
@@ -177,6 +178,10 @@ impl Tenant {
 
 /// Runs a test of an engine, or says loudly that it did not.
 pub fn run<F: Future<Output = ()>>(flavour: Flavour, test: impl FnOnce(Place) -> F) {
+    // One after another: a child that another test forks holds the locks of this one's clusters until it has become another
+    // program, and the next control plane would be refused.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let place = Place::new();
