@@ -115,6 +115,9 @@ impl RedisEngine {
             for name in gone {
                 commands.cmd("ACL").arg("DELUSER").arg(name).ignore();
             }
+            if commands.is_empty() {
+                return Ok(());
+            }
             copy.admin.query_all::<()>(&commands).await?;
             copy.admin.save_users().await
         };
@@ -321,14 +324,16 @@ fn refuse_impossible(
             "make the new cluster with tls=true",
         ));
     }
-    let (needed, allowed) = (theirs.number::<u64>("used_memory"), ours.number::<u64>("maxmemory"));
-    match (needed, allowed) {
-        (Some(needed), Some(allowed)) if needed > allowed => Err(EngineError::permanent(
-            format!("cluster {} uses {} MiB, and {} may use {} MiB", from.name, needed >> 20, to.name, allowed >> 20),
+    // What a server uses is a little more than what counts against its limit, so that a copy with the same limit always fits.
+    let memory = |info: &Info, name: &str| info.number::<u64>(name).unwrap_or(0);
+    let (needed, allowed) = (memory(theirs, "used_memory"), memory(ours, "maxmemory"));
+    if allowed < memory(theirs, "maxmemory") && allowed < needed {
+        return Err(EngineError::permanent(
+            format!("cluster {} uses {} KiB, and {} may use {} KiB", from.name, needed >> 10, to.name, allowed >> 10),
             "make the new cluster with a larger memory_mib",
-        )),
-        _ => Ok(()),
+        ));
     }
+    Ok(())
 }
 
 /// Whether one server reads what another writes when it is copied.
