@@ -52,8 +52,8 @@ impl Capacity {
     ///
     /// An account that grows in nothing is not refused: the machine may have become smaller under it.
     pub fn check(&self, others: &[&Limits], before: Option<&Limits>, wanted: &Limits) -> Result<(), EngineError> {
-        let kinds: [(&str, u64, fn(&Limits) -> u64); 3] = [
-            ("storage_mib", self.storage_mib, |limits| limits.storage_mib),
+        let kinds = [
+            ("storage_mib", self.storage_mib, (|limits| limits.storage_mib) as fn(&Limits) -> u64),
             ("memory_mib", self.memory_mib, |limits| limits.memory_mib),
             ("max_connections", self.connections, |limits| limits.max_connections),
         ];

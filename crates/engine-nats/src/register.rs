@@ -137,7 +137,7 @@ impl Register {
         }
         let done = put_in_force(cluster, &process, current, accounts).await;
         for answer in accepted {
-            let _ = answer.send(done.as_ref().map(|()| ()).map_err(repeated));
+            let _ = answer.send(done.as_ref().copied().map_err(repeated));
         }
     }
 

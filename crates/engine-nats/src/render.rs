@@ -22,6 +22,12 @@ const SERVER_STORAGE_BYTES: u64 = 1 << 50;
 const PENDING_BYTES: u64 = 2 * (LARGEST_PAYLOAD_KIB << 10);
 /// Subscriptions of an account: far more than an application has, and some tens of megabytes of the server's memory.
 const ACCOUNT_SUBSCRIPTIONS: u64 = 100_000;
+/// Connections that the server takes beyond those that accounts were promised: ours, so that we come in when all have
+/// theirs, and the spare ones of accounts.
+const OUR_CONNECTIONS: u64 = 1_024;
+/// Connections of an account beyond those that it was promised. Of an account that has all that the server lets it have, the
+/// server hangs up on one whenever it reads its file (seen with 2.9.10): who keeps to what was promised does not lose any.
+const SPARE_CONNECTIONS: u64 = 1;
 /// Room for the stream that holds the cluster's identity, in bytes.
 const KEEPER_BYTES: u64 = 1 << 20;
 
@@ -35,7 +41,7 @@ pub(crate) struct Server<'a> {
     pub address: SocketAddr,
     /// The account that holds the cluster's identity.
     pub keeper: &'a str,
-    /// How many connections it takes.
+    /// How many connections accounts can be promised together.
     pub connections: u64,
     pub encrypted: bool,
 }
@@ -61,6 +67,7 @@ pub(crate) struct WrittenAccount<'a> {
 pub(crate) fn render(server: &Server<'_>, accounts: &Accounts) -> String {
     let Server { cluster, address, keeper, connections, encrypted } = server;
     let administrator = accounts.administrator.as_str();
+    let connections = connections + OUR_CONNECTIONS;
     let payload = LARGEST_PAYLOAD_KIB << 10;
     // Paths are relative to the data directory, which the server is started in. A server that runs can be given a
     // certificate, and can not be told then whether it takes plain clients too: that is said from the beginning.
@@ -111,7 +118,7 @@ fn render_account(text: &mut String, name: &str, account: &Account) {
     let limits = &account.limits;
     let (memory, file) = (limits.memory_mib << 20, limits.storage_mib << 20);
     let (streams, consumers) = (limits.max_streams, limits.max_consumers);
-    let (connections, payload) = (limits.max_connections, limits.max_payload_kib << 10);
+    let (connections, payload) = (limits.max_connections + SPARE_CONNECTIONS, limits.max_payload_kib << 10);
     let _ = write!(
         text,
         "  {name} {{\n    \

@@ -8,7 +8,7 @@ use mainstay_types::Presence;
 use rustix::process::Signal;
 use secrecy::SecretString;
 
-use crate::place::{PASSWORD, Place, Tenant, credential, free_port, instance, run};
+use crate::place::{PASSWORD, Place, Tenant, credential, eventually, free_port, instance, run};
 
 const STREAM: &str = r#"{"name":"ORDERS","subjects":["orders.>"]}"#;
 
@@ -214,7 +214,7 @@ fn a_refused_configuration_changes_nothing() {
 }
 
 #[test]
-fn a_change_that_a_running_server_does_not_make_names_the_reason() {
+fn what_somebody_changes_by_hand_is_changed_back() {
     let Some(place) = Place::new() else { return };
     run(async {
         let (engine, cluster) = place.served().await;
@@ -235,10 +235,14 @@ fn a_change_that_a_running_server_does_not_make_names_the_reason() {
 
         // A change that is written and not read, as by a control plane that ended in between, is read by the next one.
         drop(engine);
-        std::fs::write(place.file(&cluster), &file).unwrap();
         let engine = place.engine();
-        let observation = engine.observe(&cluster, &[], &[]).await.unwrap();
-        assert_eq!(observation.changed_settings, ["nats.conf was written after the server read it"]);
+        // Written again until the file system's clock, which is a coarse one, tells the difference.
+        eventually("it is seen that the server has not read its file", || async {
+            std::fs::write(place.file(&cluster), &file).unwrap();
+            let observation = engine.observe(&cluster, &[], &[]).await.unwrap();
+            observation.changed_settings == ["nats.conf was written after the server read it"]
+        })
+        .await;
         engine.start(&cluster).await.unwrap();
         let observation = engine.observe(&cluster, &[], &[]).await.unwrap();
         assert!(observation.changed_settings.is_empty(), "{observation:?}");

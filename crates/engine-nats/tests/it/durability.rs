@@ -1,9 +1,10 @@
 //! What was acknowledged is there, and what is not there is not served as if it were.
 
+use std::slice::from_ref;
+
 use mainstay_engine::{Engine, EngineError};
 use mainstay_types::{Health, Presence};
 use rustix::process::Signal;
-use std::slice::from_ref;
 
 use crate::place::{Place, Tenant, cluster, eventually, run};
 
@@ -152,5 +153,27 @@ fn a_first_start_that_was_interrupted_is_finished() {
         assert_eq!(engine.start(&cluster).await.unwrap().identity, started.identity);
         let tenant = Tenant::new(&engine, &cluster).await;
         assert!(tenant.wire().await.is_open().await);
+    });
+}
+
+#[test]
+fn a_server_that_hangs_is_seen_and_comes_back() {
+    let Some(place) = Place::new() else { return };
+    run(async {
+        let (engine, cluster) = place.served().await;
+        let tenant = Tenant::new(&engine, &cluster).await;
+        let mut session = tenant.wire().await;
+        place.signal(&cluster, Signal::STOP);
+        eventually("it is seen that it hangs", || async {
+            let observation = engine.observe(&cluster, &[], &[]).await.unwrap();
+            matches!(observation.health, Health::Unresponsive { .. })
+        })
+        .await;
+        place.signal(&cluster, Signal::CONT);
+        eventually("it serves again", || async {
+            engine.observe(&cluster, &[], &[]).await.unwrap().health == Health::Serving
+        })
+        .await;
+        assert!(session.is_open().await);
     });
 }

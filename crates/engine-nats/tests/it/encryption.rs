@@ -5,6 +5,7 @@ use std::slice::from_ref;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use mainstay_engine::conformance::Delivery;
 use mainstay_engine::{CertificateAuthority, Engine, EngineError, IssuedCertificate};
 use mainstay_engine_nats::{NatsConfig, NatsEngine};
 use mainstay_types::{ClusterName, Presence, Timestamp};
@@ -58,11 +59,28 @@ impl CertificateAuthority for Authority {
     }
 }
 
-async fn encrypted(uri: &str, certificate: &str) -> Result<async_nats::Client, async_nats::ConnectError> {
+/// A client as an application has it: what the binding says, and the authority's certificate where it is given one.
+async fn encrypted(delivery: &Delivery, certificate: Option<&str>) -> Result<async_nats::Client, String> {
+    let text = |key: &str| delivery[key].expose_secret().to_owned();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ca.crt");
-    std::fs::write(&path, certificate).unwrap();
-    async_nats::ConnectOptions::new().add_root_certificates(path).connect(uri).await
+    // This client takes no user from a URI; others do.
+    let mut options = async_nats::ConnectOptions::with_user_and_password(text("username"), text("password"));
+    if let Some(certificate) = certificate {
+        let path = folder.path().join("ca.crt");
+        std::fs::write(&path, certificate).unwrap();
+        options = options.add_root_certificates(path);
+    }
+    let connected = options.connect(text("uri")).await;
+    connected.map_err(|error| {
+        std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
+            .map(ToString::to_string)
+            .collect()
+    })
+}
+
+fn assert_distrusted(connected: Result<async_nats::Client, String>) {
+    let error = connected.map(drop).unwrap_err();
+    assert!(error.contains("certificate"), "{error}");
 }
 
 async fn answers(client: &async_nats::Client) -> bool {
@@ -95,14 +113,13 @@ fn one_port_serves_encrypted_and_plain_clients() {
         let tenant = Tenant::with(&engine, &cluster, &[("tls", "true")]).await;
         let password = crate::place::PASSWORD.into();
         let delivery = engine.delivery(&cluster, &tenant.instance, &tenant.credential, &password);
-        let uri = delivery["uri"].expose_secret();
-        assert!(uri.starts_with("tls://"), "{}", delivery["type"].expose_secret());
+        assert!(delivery["uri"].expose_secret().starts_with("tls://"));
         let certificate = delivery["certificates"].expose_secret();
-        let client = encrypted(uri, certificate).await.unwrap();
+        let client = encrypted(&delivery, Some(certificate)).await.unwrap();
         assert!(answers(&client).await);
-        assert!(async_nats::connect(uri).await.is_err(), "who does not know the authority does not trust the server");
-        let stranger = make("stranger").0;
-        assert!(encrypted(uri, &stranger).await.is_err(), "nor who knows another one");
+        // Who does not know the authority does not trust the server, nor who knows another one.
+        assert_distrusted(encrypted(&delivery, None).await);
+        assert_distrusted(encrypted(&delivery, Some(&make("stranger").0)).await);
         let plain_delivery = engine.delivery(&cluster, &plain.instance, &plain.credential, &password);
         assert!(!plain_delivery.contains_key("certificates"));
 
@@ -113,15 +130,15 @@ fn one_port_serves_encrypted_and_plain_clients() {
         assert_eq!(observation.instances[&tenant.instance.id], Presence::Present);
         engine.reconfigure(&cluster).await.unwrap();
         assert!(answers(&client).await && session.is_open().await);
-        let delivery = engine.delivery(&cluster, &tenant.instance, &tenant.credential, &password);
-        let renewed = encrypted(uri, delivery["certificates"].expose_secret()).await.unwrap();
-        assert!(answers(&renewed).await);
-        assert!(encrypted(uri, certificate).await.is_err(), "the old authority's is no longer shown");
+        let renewed = engine.delivery(&cluster, &tenant.instance, &tenant.credential, &password);
+        let known = Some(renewed["certificates"].expose_secret());
+        assert!(answers(&encrypted(&renewed, known).await.unwrap()).await);
+        assert_distrusted(encrypted(&delivery, Some(certificate)).await);
 
         // It is there after a start too.
         engine.stop(&cluster).await.unwrap();
         engine.start(&cluster).await.unwrap();
-        assert!(answers(&encrypted(uri, delivery["certificates"].expose_secret()).await.unwrap()).await);
+        assert!(answers(&encrypted(&renewed, known).await.unwrap()).await);
         assert!(plain.wire().await.is_open().await);
     });
 }
