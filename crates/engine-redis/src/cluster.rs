@@ -230,7 +230,14 @@ impl Cluster {
         write_file(&self.directory.data(), data::SETTINGS, &settings, &config.user)?;
         refuse_taken_port(SocketAddr::new(config.listen_address, spec.port), &spec.name)?;
         self.forget().await;
-        supervision.start(&self.launch_of(program, config), |_| self.readiness()).await
+        let started = supervision.start(&self.launch_of(program, config), |_| self.readiness()).await;
+        started.map_err(|error| match is_built_without_tls(&error.to_string()) {
+            true => EngineError::permanent(
+                format!("cluster {} is to speak TLS, and {} was built without TLS", spec.name, config.flavour.name()),
+                "install a build with TLS, such as Debian's package, or create the instance with tls=false",
+            ),
+            false => error,
+        })
     }
 
     /// Forgets what is true of a running server only.
@@ -272,6 +279,11 @@ impl Cluster {
     }
 }
 
+/// Whether a server ended with this because it does not know what TLS is. Older versions take its settings for a mistake.
+fn is_built_without_tls(logged: &str) -> bool {
+    logged.contains("Failed finding TLS support") || (logged.contains("Bad directive") && logged.contains("tls-"))
+}
+
 fn came_back_empty(spec: &ClusterSpec, directory: &ClusterDirectory) -> EngineError {
     EngineError::permanent(
         format!(
@@ -282,4 +294,21 @@ fn came_back_empty(spec: &ClusterSpec, directory: &ClusterDirectory) -> EngineEr
         ),
         "put the append-only file back or restore it from a backup; to accept the loss, delete the cluster's instances",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_built_without_tls;
+
+    #[test]
+    fn a_build_without_tls_is_told_by_its_last_words() {
+        for (logged, expected) in [
+            ("# Missing implement of connection type tls | # Failed finding TLS support.", true),
+            (">>> 'tls-cert-file \"/c/tls/server.crt\"' | Bad directive or wrong number of arguments", true),
+            ("# Failed to load certificate: /c/tls/server.crt: error | # Failed to configure TLS", false),
+            (">>> 'save' | Bad directive or wrong number of arguments", false),
+        ] {
+            assert_eq!(is_built_without_tls(logged), expected, "{logged}");
+        }
+    }
 }

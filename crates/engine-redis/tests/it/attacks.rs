@@ -336,7 +336,7 @@ fn many_sessions_of_one_tenant_leave_room_for_others() {
         }
         let mut owner = victim.connect().await;
         owner.done(&format!("SET {}a b", victim.prefix)).await;
-        let observation = engine.observe(&spec, &[], &[mallory.credential.clone()]).await.unwrap();
+        let observation = engine.observe(&spec, &[], std::slice::from_ref(&mallory.credential)).await.unwrap();
         assert_eq!(observation.credentials[&(mallory.credential.binding.clone(), 1)].sessions, 400);
         engine.unbind(&spec, &mallory.credential).await.unwrap();
         for session in &mut held {

@@ -117,7 +117,7 @@ fn live_data_moves_from_redis_to_valkey_and_no_write_is_lost() {
 
             // The same credential, as it should be, on a server that is as it should be.
             let credentials = [tenant.credential.clone()];
-            let observation = new.observe(&to, &[tenant.instance.clone()], &credentials).await.unwrap();
+            let observation = new.observe(&to, std::slice::from_ref(&tenant.instance), &credentials).await.unwrap();
             assert_eq!(observation.changed_settings, Vec::<String>::new());
             assert_eq!(observation.instances[&tenant.instance.id], Presence::Present);
             assert_eq!(observation.credentials[&(tenant.credential.binding.clone(), 1)].presence, Presence::Present);
