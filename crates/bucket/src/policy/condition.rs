@@ -52,6 +52,7 @@ enum Key {
 enum Test {
     Text {
         negated: bool,
+        /// The values are in lowercase then.
         ignore_case: bool,
         values: Vec<String>,
     },
@@ -246,7 +247,10 @@ const DAY_SECONDS: f64 = 24.0 * 60.0 * 60.0;
 
 impl Test {
     fn parse(operator: &str, values: &[String]) -> Result<Self, String> {
-        let text = |negated, ignore_case| Self::Text { negated, ignore_case, values: values.to_vec() };
+        let text = |negated, ignore_case| {
+            let value = |value: &String| if ignore_case { value.to_lowercase() } else { value.clone() };
+            Self::Text { negated, ignore_case, values: values.iter().map(value).collect() }
+        };
         let like = |negated| Self::Like { negated, patterns: values.iter().map(|value| Pattern::new(value)).collect() };
         Ok(match operator {
             "StringEquals" => text(false, false),
@@ -287,13 +291,8 @@ impl Test {
 
     fn holds(&self, found: &str) -> bool {
         match self {
-            Self::Text { negated, ignore_case, values } => {
-                let equal = |value: &String| match ignore_case {
-                    true => value.to_lowercase() == found.to_lowercase(),
-                    false => value == found,
-                };
-                values.iter().any(equal) != *negated
-            }
+            Self::Text { negated, ignore_case: true, values } => values.contains(&found.to_lowercase()) != *negated,
+            Self::Text { negated, ignore_case: false, values } => values.iter().any(|value| value == found) != *negated,
             Self::Like { negated, patterns } => patterns.iter().any(|pattern| pattern.matches(found)) != *negated,
             Self::Number { comparison, values } => {
                 found.parse::<f64>().is_ok_and(|found| comparison.holds(&found, values))

@@ -1,52 +1,47 @@
 //! Text with wildcards.
 
-/// Text in which `*` stands for any text and `?` for any one character.
+/// Text in which `*` stands for any text and `?` for any one character, taken apart once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern(String);
+pub(super) struct Pattern {
+    text: String,
+    /// What stands before, between and behind the stars.
+    parts: Vec<Part>,
+}
+
+/// Text in which `?` stands for any one character.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Characters(Vec<char>),
+}
 
 impl Pattern {
     pub(super) fn new(text: &str) -> Self {
-        Self(text.to_owned())
+        Self { text: text.to_owned(), parts: text.split('*').map(Part::new).collect() }
     }
 
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
-    /// Whether the whole of a text is of this form. The time that it takes grows with the product of both lengths at
-    /// most: only the last `*` is ever come back to.
+    /// Whether the whole of a text is of this form. The time that it takes grows with the product of both lengths at most: where a
+    /// part between two stars fits first, it may stay, for whatever follows has the most room then.
     pub(super) fn matches(&self, text: &str) -> bool {
-        let pattern: Vec<char> = self.0.chars().collect();
-        let text: Vec<char> = text.chars().collect();
-        let (mut at, mut seen) = (0, 0);
-        let mut star: Option<(usize, usize)> = None;
-        while seen < text.len() {
-            match pattern.get(at) {
-                Some('*') => {
-                    star = Some((at, seen));
-                    at += 1;
-                }
-                Some(&character) if character == '?' || character == text[seen] => {
-                    at += 1;
-                    seen += 1;
-                }
-                _ => match &mut star {
-                    Some((after, until)) => {
-                        *until += 1;
-                        at = *after + 1;
-                        seen = *until;
-                    }
-                    None => return false,
-                },
-            }
+        let Some((first, rest)) = self.parts.split_first() else { return false };
+        let Some(end) = first.at_start_of(text) else { return false };
+        let mut left = &text[end..];
+        let Some((last, between)) = rest.split_last() else { return left.is_empty() };
+        for part in between {
+            let Some(end) = part.end_in(left) else { return false };
+            left = &left[end..];
         }
-        pattern[at..].iter().all(|&character| character == '*')
+        last.is_at_end_of(left)
     }
 
     /// Whether some text that begins so is of this form.
     pub(super) fn matches_some_after(&self, start: &str) -> bool {
         // All places of the pattern that the text so far can have led to.
-        let pattern: Vec<char> = self.0.chars().collect();
+        let pattern: Vec<char> = self.text.chars().collect();
         let mut places = vec![false; pattern.len() + 1];
         places[0] = true;
         skip_stars(&pattern, &mut places);
@@ -63,6 +58,45 @@ impl Pattern {
             places = next;
         }
         places.contains(&true)
+    }
+}
+
+impl Part {
+    fn new(text: &str) -> Self {
+        if text.contains('?') { Self::Characters(text.chars().collect()) } else { Self::Text(text.to_owned()) }
+    }
+
+    /// How much of a text that begins so this is, in bytes.
+    fn at_start_of(&self, text: &str) -> Option<usize> {
+        match self {
+            Self::Text(part) => text.starts_with(part.as_str()).then_some(part.len()),
+            Self::Characters(part) => {
+                let mut characters = text.char_indices();
+                let fits =
+                    |wanted: &char| characters.next().is_some_and(|(_, found)| *wanted == '?' || *wanted == found);
+                part.iter().all(fits).then(|| text.len() - characters.as_str().len())
+            }
+        }
+    }
+
+    /// Where this ends in a text the first time that it stands there, in bytes.
+    fn end_in(&self, text: &str) -> Option<usize> {
+        match self {
+            Self::Text(part) => text.find(part.as_str()).map(|at| at + part.len()),
+            Self::Characters(_) => {
+                text.char_indices().find_map(|(at, _)| self.at_start_of(&text[at..]).map(|length| at + length))
+            }
+        }
+    }
+
+    fn is_at_end_of(&self, text: &str) -> bool {
+        match self {
+            Self::Text(part) => text.ends_with(part.as_str()),
+            Self::Characters(part) => {
+                let start = part.len().checked_sub(1).and_then(|last| text.char_indices().nth_back(last));
+                start.is_some_and(|(at, _)| self.at_start_of(&text[at..]).is_some())
+            }
+        }
     }
 }
 
@@ -131,12 +165,12 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
-        fn matching_is_as_defined(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+        fn matching_is_as_defined(pattern in "[aä*?]{0,8}", text in "[aä]{0,8}") {
             let characters = |text: &str| text.chars().collect::<Vec<_>>();
             let expected = by_definition(&characters(&pattern), &characters(&text));
             prop_assert_eq!(Pattern::new(&pattern).matches(&text), expected);
             // Whatever matches begins in a way that some matching text begins.
-            for end in 0..=text.len() {
+            for end in (0..=text.len()).filter(|end| text.is_char_boundary(*end)) {
                 prop_assert_eq!(true, !expected || Pattern::new(&pattern).matches_some_after(&text[..end]));
             }
         }
