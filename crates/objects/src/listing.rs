@@ -13,7 +13,7 @@ use crate::inner::Inner;
 use crate::request::{
     ListQuery, ListedVersion, Page, Upload, UploadId, UploadsPage, UploadsQuery, VersionsPage, VersionsQuery,
 };
-use crate::stage::{UploadRow, integer, negated, sequence_of};
+use crate::stage::{UploadRow, integer, negated, numbered, sequence_of};
 use crate::stored;
 use crate::version::VersionEntry;
 use crate::walk::{Scope, Start, Step, Walk};
@@ -146,7 +146,9 @@ impl Inner {
                 Told::Row(VersionRow { key, entry, .. }) => {
                     let latest = key_before.as_deref() != Some(key.as_str());
                     key_before = Some(key.as_str().to_owned());
-                    last = Some((key.as_str().to_owned(), Some(entry.id())));
+                    // The null version can be gone, or another one, when the next page is asked for; its number says where it was.
+                    let place = numbered(entry.sequence());
+                    last = Some((key.as_str().to_owned(), Some(place)));
                     page.entries.push(ListedVersion { key, entry, latest });
                 }
                 Told::Prefix(prefix) => {
@@ -190,18 +192,22 @@ impl Inner {
     /// Behind a version that a page ended with, which may be gone since.
     async fn behind_version(&self, bucket: BucketId, key: &str, id: &VersionId) -> Result<Start, IndexError> {
         let sequence = match id {
-            VersionId::Numbered(number) => Some(sequence_of(*number)).filter(|of| i64::try_from(*of).is_ok()),
+            VersionId::Numbered(number) => sequence_of(*number),
             VersionId::Null => {
-                let Ok(key) = key.parse::<ObjectKey>() else { return Ok(Start::Behind(key.to_owned(), i64::MAX)) };
-                let place = (bucket, key);
+                let Ok(parsed) = key.parse::<ObjectKey>() else { return Ok(Start::Behind(key.to_owned(), i64::MAX)) };
+                let place = (bucket, parsed);
                 let current = fetch::object(&self.store, &place).await?;
-                match current.filter(|version| version.id == VersionId::Null) {
+                let found = match current.filter(|version| version.id == VersionId::Null) {
                     Some(version) => Some(version.sequence),
                     None => fetch::null_version(&self.store, &place).await?.first().map(VersionEntry::sequence),
-                }
+                };
+                // Nobody knows where it was: what was told before is told again, and nothing is left out.
+                let Some(sequence) = found else { return Ok(Start::At(key.to_owned())) };
+                sequence
             }
         };
-        Ok(Start::Behind(key.to_owned(), sequence.map_or(i64::MAX, negated)))
+        let known = i64::try_from(sequence).is_ok();
+        Ok(Start::Behind(key.to_owned(), if known { negated(sequence) } else { i64::MAX }))
     }
 }
 
@@ -312,13 +318,17 @@ impl Listed for VersionRow {
         start: &Start,
         limit: usize,
     ) -> Result<Vec<Self>, IndexError> {
-        let (key, place) = match start {
-            Start::At(key) => (key.clone(), i64::MIN),
-            Start::Behind(key, place) => (key.clone(), *place),
-        };
+        let (key, place) = start.behind();
         let asked = Statement::new(
             VERSIONS,
-            [bucket.0.into(), start.key().into(), key.into(), place.into(), scope.end().into(), integer(limit as u64)],
+            [
+                bucket.0.into(),
+                start.key().into(),
+                key.to_owned().into(),
+                place.into(),
+                scope.end().into(),
+                integer(limit as u64),
+            ],
         );
         let row = |row: &Row| -> Result<_, IndexError> {
             let hidden = row.integer(1)? == 1;
@@ -349,11 +359,9 @@ impl Listed for UploadRow {
         start: &Start,
         limit: usize,
     ) -> Result<Vec<Self>, IndexError> {
-        let (key, place) = match start {
-            Start::At(key) => (key.clone(), i64::MIN),
-            Start::Behind(key, place) => (key.clone(), *place),
-        };
-        let parameters = [bucket.0.into(), key.into(), place.into(), scope.end().into(), integer(limit as u64)];
+        let (key, place) = start.behind();
+        let parameters =
+            [bucket.0.into(), key.to_owned().into(), place.into(), scope.end().into(), integer(limit as u64)];
         inner.store.read(Statement::new(UPLOADS, parameters)).await?.iter().map(upload_row).collect()
     }
 }

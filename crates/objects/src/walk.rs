@@ -112,6 +112,14 @@ impl Start {
             Self::Behind(key, _) => just_after(key),
         }
     }
+
+    /// The key and the place that rows with places come behind.
+    pub fn behind(&self) -> (&str, i64) {
+        match self {
+            Self::At(key) => (key, i64::MIN),
+            Self::Behind(key, place) => (key, *place),
+        }
+    }
 }
 
 // === impl Walk ===

@@ -124,4 +124,33 @@ on_both! {
         let refused = fixture.objects.set_legal_hold(&plain, &key, None, LegalHold::On).await;
         assert!(matches!(refused, Err(Error::Refused(Refusal::NoLock))));
     }
+
+    async fn a_listing_goes_on_behind_a_null_version_that_is_gone(fixture: Fixture) {
+        let bucket = fixture.bucket("docs", Versioning::Enabled).await;
+        let set = |versioning| {
+            let change = move |settings: &mut Settings| {
+                settings.versioning = versioning;
+                Ok(())
+            };
+            fixture.objects.change_settings(&bucket, Box::new(change))
+        };
+        let oldest = fixture.put(&bucket, "a", b"1").await.id;
+        set(Versioning::Suspended).await.unwrap();
+        fixture.put(&bucket, "a", b"null").await;
+        set(Versioning::Enabled).await.unwrap();
+        let newest = fixture.put(&bucket, "a", b"2").await.id;
+        let page = |after| {
+            fixture.objects.list_versions(&bucket, VersionsQuery { limit: 2, after, ..VersionsQuery::default() })
+        };
+        let ids = |page: &mainstay_objects::VersionsPage| {
+            page.entries.iter().map(|listed| (listed.entry.id(), listed.latest)).collect::<Vec<_>>()
+        };
+        let first = page(None).await.unwrap();
+        assert_eq!(ids(&first), [(newest, true), (VersionId::Null, false)]);
+        fixture.delete(&bucket, "a", Some(VersionId::Null)).await;
+        assert_eq!(ids(&page(first.next).await.unwrap()), [(oldest, false)]);
+        // Where nothing is left that says where it was, nothing is left out.
+        let again = page(Some(("a".to_owned(), Some(VersionId::Null)))).await.unwrap();
+        assert_eq!(ids(&again), [(newest, true), (oldest, false)]);
+    }
 }
