@@ -15,7 +15,7 @@ use crate::account::Bucket;
 use crate::error::{Error, IndexError};
 use crate::feed::ObjectEvent;
 use crate::fetch;
-use crate::mutation::{AbortUpload, Collect, DeleteObject, Reason};
+use crate::mutation::{AbortUpload, Collect, DeleteObject, FindUnknown, Reason};
 use crate::objects::Objects;
 use crate::request::{Delete, ListQuery, ListedVersion, UploadRef, UploadsQuery, VersionsQuery};
 use crate::stage::integer;
@@ -64,7 +64,7 @@ impl Objects {
         let mut kept = Kept::default();
         self.expire(now, &mut kept).await?;
         kept.collected = self.collect(now).await?;
-        kept.orphans = self.search(now).await?;
+        kept.orphans = self.give_up_refused().await? + self.search(now).await?;
         kept.reclaimed = self.reclaim().await;
         kept.published = self.publish().await?;
         Ok(kept)
@@ -72,7 +72,7 @@ impl Objects {
 
     /// Keeps the object store in order for as long as it is polled. It can be dropped at any time.
     pub async fn keep_on(&self) {
-        tokio::join!(self.tell_on(), self.tidy_on(), self.search_on());
+        tokio::join!(self.tell_on(), self.tidy_on(), self.give_up_on(), self.search_on());
     }
 
     /// Tells notifications. Nothing else that is kept in order makes them wait.
@@ -96,6 +96,15 @@ impl Objects {
                 _ = expire.tick() => self.expire(Timestamp::now(), &mut Kept::default()).await,
             };
             done.unwrap_or_else(|error| warn(&error));
+        }
+    }
+
+    /// Gives up content that was refused, soon after it was.
+    async fn give_up_on(&self) {
+        loop {
+            self.inner.in_flight.refused().await;
+            // Where it cannot be done now, the search finds the content.
+            self.give_up_refused().await.map_or_else(|error| warn(&error), drop);
         }
     }
 
@@ -239,6 +248,20 @@ impl Objects {
             }
             collected += forgotten.len() as u64;
             self.give_up(forgotten).await;
+        }
+    }
+
+    /// Gives up content that came in and was refused afterwards, without waiting for the time of grace: nobody has it in hand.
+    async fn give_up_refused(&self) -> Result<u64, Error> {
+        let mut gone = 0;
+        loop {
+            let refused = self.inner.in_flight.take_refused(COLLECTED_AT_ONCE);
+            if refused.is_empty() {
+                return Ok(gone);
+            }
+            // The same content can belong to somebody else.
+            let unknown = self.submit(FindUnknown(refused)).await?;
+            gone += self.give_up(unknown).await;
         }
     }
 

@@ -21,6 +21,7 @@ mod keys;
 mod listing;
 mod mutation;
 mod objects;
+mod quota;
 mod read;
 mod request;
 mod schema;
@@ -39,6 +40,7 @@ pub use feed::{Feed, FeedError, ObjectEvent};
 pub use keeper::Kept;
 pub use keys::{Keys, KeysError};
 pub use objects::{AccessKeyError, Foundations, Objects, ObjectsConfig, SettingsChange};
+pub use quota::Target;
 pub use request::{
     Complete, CompletePart, Content, CreatedBy, Delete, Deleted, Ingest, InvalidUploadId, ListQuery, ListedVersion,
     NewUpload, Page, Part, Put, PutPart, Upload, UploadAttributes, UploadId, UploadRef, UploadsPage, UploadsQuery,

@@ -9,6 +9,7 @@ use mainstay_dataplane::{Body, ContentKey, DataPlane, Hints, KeyId, Owner, Serve
 
 use crate::error::{IngestError, ReadError, Refusal};
 use crate::fetch;
+use crate::inflight::Expected;
 use crate::inner::Inner;
 use crate::keys::Keys;
 use crate::request::{Content, Ingest, Pieces};
@@ -19,7 +20,7 @@ impl Inner {
         let directory = self.directory();
         let bucket = directory.bucket(bucket).ok_or(Refusal::NoSuchBucket)?;
         let encrypt = ingest.encrypt || bucket.settings.encryption.is_some();
-        let in_flight = self.in_flight.begin(self.now());
+        let mut in_flight = self.in_flight.begin(self.now(), Expected::Coming(ingest.expect.size));
         let key = if encrypt { Some(self.keys.newest().await?) } else { None };
         let hints = Hints {
             owner: Owner::Objects,
@@ -29,6 +30,7 @@ impl Inner {
             key,
         };
         let receipt = self.plane.ingest_stream(ingest.source, hints).await?;
+        in_flight.came(receipt.address, receipt.size, receipt.claim);
         let piece = Piece { address: receipt.address, size: receipt.size, key: receipt.key };
         Ok(Content {
             size: receipt.size,
@@ -36,12 +38,12 @@ impl Inner {
             md5: receipt.md5,
             encrypted: encrypt,
             pieces: Pieces::Fresh(piece, receipt.claim),
-            _in_flight: in_flight,
+            in_flight,
         })
     }
 
     pub async fn content_of(&self, version: &Version) -> Result<Content, ReadError> {
-        let in_flight = self.in_flight.begin(self.now());
+        let in_flight = self.in_flight.begin(self.now(), Expected::Known);
         let manifest = match &version.content {
             Contents::One(piece) => Arc::new(Manifest { parts: Vec::new(), pieces: vec![piece.clone()] }),
             Contents::Many { manifest, .. } => self.manifest(*manifest).await?,
@@ -52,7 +54,7 @@ impl Inner {
             md5: None,
             encrypted: version.attributes.encrypted,
             pieces: Pieces::Known(manifest),
-            _in_flight: in_flight,
+            in_flight,
         })
     }
 

@@ -26,7 +26,7 @@ pub struct Ingest {
 }
 
 /// Bytes that are durable and belong to nothing yet. While this value lives they are not collected; where nothing refers to
-/// them when it is dropped, they are, some time later.
+/// them when it is dropped, they are given up.
 #[derive(Debug)]
 pub struct Content {
     pub size: u64,
@@ -36,7 +36,7 @@ pub struct Content {
     pub md5: Option<Md5>,
     pub encrypted: bool,
     pub(crate) pieces: Pieces,
-    pub(crate) _in_flight: InFlight,
+    pub(crate) in_flight: InFlight,
 }
 
 /// What content is made of.

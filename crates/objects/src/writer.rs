@@ -80,7 +80,10 @@ impl<M: Mutation> Submission for Waiting<M> {
     }
 
     fn answer(self: Box<Self>, stored: Result<(), IndexError>) {
-        let Self { mutation, decided, reply } = *self;
+        let Self { mut mutation, decided, reply } = *self;
+        if stored.is_ok() && matches!(decided, Some(Ok(_))) {
+            mutation.stored();
+        }
         // Content is no longer on its way when its caller hears of it.
         drop(mutation);
         let answer = match (stored, decided) {

@@ -1,4 +1,4 @@
-//! Content that nothing refers to is forgotten.
+//! Content that nothing refers to is forgotten, or was never known.
 
 use mainstay_dataplane::{Address, Claim};
 use mainstay_types::Timestamp;
@@ -12,6 +12,10 @@ pub(crate) struct Collect {
     pub candidates: Vec<Address>,
     pub unused_before: Timestamp,
 }
+
+/// Answers which of some claims are on contents that the index does not know. It changes nothing, and is asked in turn
+/// with the changes that could refer to them.
+pub(crate) struct FindUnknown(pub Vec<(Address, Claim)>);
 
 impl Mutation for Collect {
     type Answer = Vec<(Address, Claim)>;
@@ -34,5 +38,23 @@ impl Mutation for Collect {
         }
         unused.iter().for_each(|(address, claim)| stage.collect(*address, *claim));
         Ok(unused)
+    }
+}
+
+impl Mutation for FindUnknown {
+    type Answer = Vec<(Address, Claim)>;
+
+    fn needs(&self, _: &Stage) -> Vec<Need> {
+        self.0.iter().map(|(address, _)| Need::Content(*address)).collect()
+    }
+
+    fn decide(&self, stage: &mut Stage) -> Result<Self::Answer, Stop> {
+        let mut unknown = Vec::new();
+        for (address, claim) in &self.0 {
+            if stage.content(*address)?.is_none() {
+                unknown.push((*address, *claim));
+            }
+        }
+        Ok(unknown)
     }
 }

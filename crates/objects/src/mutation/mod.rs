@@ -10,7 +10,7 @@ mod succession;
 mod upload;
 
 pub(crate) use amend::{Amend, Amendment};
-pub(crate) use collect::Collect;
+pub(crate) use collect::{Collect, FindUnknown};
 pub(crate) use complete::CompleteUpload;
 pub(crate) use delete::{DeleteObject, Reason};
 pub(crate) use directory::{ChangeSettings, CloseAccount, CreateBucket, DropAccount, DropBucket, PutAccount};
@@ -28,4 +28,7 @@ pub(crate) trait Mutation: Send + 'static {
 
     /// Decides on a stage and changes it, or stops and has not changed it. It can run more than once.
     fn decide(&self, stage: &mut Stage) -> Result<Self::Answer, Stop>;
+
+    /// Hears that what it decided is durable.
+    fn stored(&mut self) {}
 }

@@ -80,6 +80,10 @@ impl Mutation for PutObject {
         };
         Ok(place_version(stage, &bucket, place, succession, version, event))
     }
+
+    fn stored(&mut self) {
+        self.0.content.in_flight.referred();
+    }
 }
 
 /// Makes a version the newest of its key.

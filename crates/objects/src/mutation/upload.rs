@@ -97,6 +97,10 @@ impl Mutation for KeepPart {
         stage.set_part(upload.id.sequence, put.number, Some(Arc::new(part)));
         Ok(answer)
     }
+
+    fn stored(&mut self) {
+        self.0.content.in_flight.referred();
+    }
 }
 
 impl Mutation for AbortUpload {

@@ -18,6 +18,7 @@ use crate::cache::{Known, Place};
 use crate::directory::{Directory, Usages};
 use crate::error::Refusal;
 use crate::feed::ObjectEvent;
+use crate::quota;
 use crate::request::UploadId;
 use crate::stored::{StoredPart, StoredUpload};
 use crate::version::{Manifest, VersionEntry};
@@ -263,31 +264,7 @@ impl Stage {
 
     /// Whether a bucket and its account have room for what is new, once something is gone.
     pub fn admit(&self, bucket: &Bucket, new: Statistic, gone: Statistic) -> Result<(), Stop> {
-        let mut all = Usage::default();
-        self.directory.buckets_of(&bucket.account).for_each(|bucket| all += self.usage(bucket.id));
-        let limits = self.directory.account(&bucket.account).map(|account| account.limits).unwrap_or_default();
-        let quota = bucket.settings.quota;
-        for (usage, bytes, objects) in
-            [(self.usage(bucket.id), quota.bytes, quota.objects), (all, limits.bytes, limits.objects)]
-        {
-            let held = usage.bytes + usage.uploading_bytes;
-            let more = new.bytes + new.uploading_bytes;
-            let less = gone.bytes + gone.uploading_bytes;
-            // What does not add to what is held is let in, also where a quota was lowered below it.
-            if let Some(limit) = bytes
-                && more > less
-                && held as i64 + more - less > limit as i64
-            {
-                return Err(Stop::Refused(Refusal::OutOfBytes { limit }));
-            }
-            if let Some(limit) = objects
-                && new.objects > gone.objects
-                && usage.objects as i64 + new.objects - gone.objects > limit as i64
-            {
-                return Err(Stop::Refused(Refusal::OutOfObjects { limit }));
-            }
-        }
-        Ok(())
+        Ok(quota::admit(&self.directory, &self.usages, bucket, new, gone)?)
     }
 
     /// Whether nothing was changed yet.

@@ -11,6 +11,7 @@ mod listing;
 mod model;
 mod objects;
 mod plane;
+mod refused;
 mod samples;
 mod scrub;
 mod uploads;
