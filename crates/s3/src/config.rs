@@ -21,7 +21,7 @@ pub struct Limits {
     pub pace_bytes: u64,
     /// ... within so much waiting for them.
     pub pace_within: Duration,
-    /// How long a client may take nothing of an answer.
+    /// How long a client may take less than `pace_bytes` of an answer.
     pub write_timeout: Duration,
     pub drain: Duration,
     /// A form's file and fields, which are held in memory.
@@ -30,6 +30,12 @@ pub struct Limits {
     pub xml_bytes: usize,
     /// What all forms and XML that are held at the same time may take; others wait.
     pub held_bytes: usize,
+    /// What all uploads may hold in memory at the same time, in bytes; others wait.
+    pub upload_bytes: u64,
+    /// What all downloads may hold in memory at the same time, in bytes; others wait.
+    pub download_bytes: u64,
+    /// How long an upload or a download waits for memory before its client is told to come back.
+    pub memory_wait: Duration,
 }
 
 /// Connections at the same time: more than the applications of a handful of machines open, at some 20 KiB each.
@@ -40,7 +46,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Half a kilobyte each second is slower than any line that a body would be sent over.
 const PACE_BYTES: u64 = 16 << 10;
 const PACE_WITHIN: Duration = Duration::from_secs(30);
-/// A client that reads nothing for so long is taken for dead: TCP alone would wait for hours.
+/// A client that reads next to nothing for so long is taken for dead: TCP alone would wait for hours. The system says
+/// only of a third of what it buffers that it was taken, so that this is longer than for bodies.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the requests in progress may take once the layer stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -50,6 +57,13 @@ const FORM_BYTES: usize = 16 << 20;
 const XML_BYTES: usize = 4 << 20;
 /// Two forms and some XML, or sixteen of the largest XML bodies: the memory that a layer may take is 100 MiB.
 const HELD_BYTES: usize = 40 << 20;
+
+/// Thirty-two large uploads, or three hundred small ones: more than two cores can hash at the same time.
+const UPLOAD_BYTES: u64 = 64 << 20;
+/// Two hundred and fifty-six clients that read slowly; from one that reads fast the next piece is taken in no time.
+const DOWNLOAD_BYTES: u64 = 64 << 20;
+/// Shorter than the minute after which clients give up a request that nothing is heard of.
+const MEMORY_WAIT: Duration = Duration::from_secs(15);
 
 impl Default for S3Config {
     /// Virtual hosts below `localhost`, which resolvers know without being told (RFC 6761, section 6.3).
@@ -71,6 +85,9 @@ impl Default for Limits {
             form_bytes: FORM_BYTES,
             xml_bytes: XML_BYTES,
             held_bytes: HELD_BYTES,
+            upload_bytes: UPLOAD_BYTES,
+            download_bytes: DOWNLOAD_BYTES,
+            memory_wait: MEMORY_WAIT,
         }
     }
 }

@@ -118,9 +118,11 @@ impl Failure {
         if self.0.status_code().is_none_or(|status| status.is_server_error()) {
             let cause = self.0.source().map(|source| mainstay_types::chain(source)).unwrap_or_default();
             let code = self.0.code().as_str();
-            // What nobody has built yet is no trouble.
-            if code != "NotImplemented" {
-                tracing::error!(operation, request, code, cause, "an S3 request failed");
+            match code {
+                // What nobody has built yet is no trouble.
+                "NotImplemented" => {}
+                "SlowDown" => tracing::warn!(operation, request, "an S3 request waited too long for memory"),
+                _ => tracing::error!(operation, request, code, cause, "an S3 request failed"),
             }
         }
     }

@@ -18,14 +18,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::arrival::Peer;
+use crate::body::Pace;
 use crate::config::S3Config;
 use crate::front::Front;
+use crate::idle::{Connection, Idle};
 use crate::stall::Unstalled;
 
 /// The largest head of a request, and the most that is read at once of a body: large enough that a fast stream costs few
 /// calls, small enough for a thousand connections.
 const BUFFER: usize = 128 << 10;
-/// How long to wait after the operating system had no connection to give, for example for want of file descriptors.
+/// Why a connection ended early.
+type Ended = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long to wait after the operating system had no connection to give, for example for want of file descriptors, and
+/// between looks for an idle one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers S3 requests until `stop` turns true; then finishes those in progress. With `tls`, in TLS alone.
@@ -52,11 +58,12 @@ pub async fn serve_while(
     let front = Front::new(config, objects, Box::new(open));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.connections));
+    let idle = Idle::default();
     loop {
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &idle) => accepted,
         };
         let (stream, ip, place) = match accepted {
             Ok(accepted) => accepted,
@@ -72,18 +79,27 @@ pub async fn serve_while(
             continue;
         }
         let (front, watcher, tls) = (front.clone(), graceful.watcher(), tls.clone());
-        let (head_timeout, write_timeout) = (limits.head_timeout, limits.write_timeout);
+        let head_timeout = limits.head_timeout;
+        let pace = Pace { bytes: limits.pace_bytes, within: limits.write_timeout };
+        let connection = idle.connection(ip);
         tokio::spawn(async move {
-            let stream = Unstalled::new(stream, write_timeout);
+            let stream = Unstalled::new(stream, pace);
             let peer = Peer { ip, secure: tls.is_some() };
-            let outcome = match tls {
-                None => converse(stream, peer, front, head_timeout, watcher).await,
-                // Whoever does not get through the handshake holds a place no longer than a slow head would.
-                Some(tls) => match tokio::time::timeout(head_timeout, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(stream, peer, front, head_timeout, watcher).await,
-                    Ok(Err(error)) => Err(error.into()),
-                    Err(elapsed) => Err(elapsed.into()),
-                },
+            let answers = Answers { front, peer, connection: connection.clone() };
+            let conversation = async {
+                match tls {
+                    None => converse(stream, answers, head_timeout, watcher).await,
+                    // Whoever does not get through the handshake holds a place no longer than a slow head would.
+                    Some(tls) => match tokio::time::timeout(head_timeout, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => converse(stream, answers, head_timeout, watcher).await,
+                        Ok(Err(error)) => Err(error.into()),
+                        Err(elapsed) => Err(elapsed.into()),
+                    },
+                }
+            };
+            let outcome = tokio::select! {
+                outcome = conversation => outcome,
+                () = connection.ended() => Err(Ended::from("it was idle, and others waited for its place")),
             };
             if let Err(error) = outcome {
                 tracing::debug!(%error, "an S3 connection ended early");
@@ -97,17 +113,23 @@ pub async fn serve_while(
     }
 }
 
+/// What a connection's requests are answered by.
+struct Answers {
+    front: Front,
+    peer: Peer,
+    connection: Arc<Connection>,
+}
+
 /// Answers the requests of one connection until it ends.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Peer,
-    front: Front,
+    answers: Answers,
     head_timeout: Duration,
     watcher: Watcher,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), Ended> {
     let service = service_fn(move |request: Request<Incoming>| {
-        let front = front.clone();
-        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+        let (front, peer, connection) = (answers.front.clone(), answers.peer, answers.connection.clone());
+        async move { Ok::<_, Infallible>(connection.answer(front.answer(request, peer)).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -117,13 +139,22 @@ async fn converse(
     Ok(watcher.watch(connection).await?)
 }
 
-/// The next connection, once there is a place for it.
+/// The next connection and a place for it: where there is none, the idle make room.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    idle: &Idle,
 ) -> std::io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
-    // Nobody closes the semaphore.
-    let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer.ip(), place))
+    loop {
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            return Ok((stream, peer.ip(), place));
+        }
+        idle.end_one();
+        // Whoever gets idle meanwhile is ended in the next round.
+        if let Ok(place) = tokio::time::timeout(ACCEPT_PAUSE, places.clone().acquire_owned()).await {
+            // Nobody closes the semaphore.
+            return Ok((stream, peer.ip(), place.map_err(std::io::Error::other)?));
+        }
+    }
 }

@@ -4,7 +4,10 @@ use futures::{StreamExt, TryStreamExt};
 use mainstay_bucket::policy::Action;
 use mainstay_bucket::{BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, LegalHold, ObjectKey, VersionId};
 use mainstay_dataplane::{Body, Compression, Expect, SourceError};
-use mainstay_objects::{Attributes, Bucket, Content, CreatedBy, Ingest, Put, PutPart, Refusal, UploadRef, Version};
+use mainstay_objects::{
+    Attributes, Bucket, Content, CreatedBy, Ingest, Put, PutPart, Refusal, Target, UploadRef, Version,
+};
+use mainstay_types::InstanceId;
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, MetadataDirective,
     TaggingDirective, UploadPartCopyInput, UploadPartCopyOutput,
@@ -16,11 +19,12 @@ use std::sync::Arc;
 use super::get::{existing, expiration};
 use super::multipart::{part_number, upload_id};
 use super::put::{check_early, encrypts, etag_of, write_conditions};
-use super::{Answer, Api, bucket_of, encryption_told, key_of, version_of, version_told};
+use super::{Answer, Api, bucket_of, encryption_told, key_of, payer, version_of, version_told};
 use crate::access::{Asking, Wish, expect_owner};
 use crate::body::Digester;
 use crate::error::{Failure, Result};
 use crate::map::{self, tell_checksum};
+use crate::memory::weight_of_upload;
 
 /// The largest object that one request copies, as in Amazon S3. What is larger is copied in parts.
 const LARGEST: u64 = 5 << 30;
@@ -66,7 +70,10 @@ pub async fn copy_object(api: &Api, request: S3Request<CopyObjectInput>) -> Answ
     let attributes = attributes(input, &bucket, version, replaces, replaces_tags)?;
     let (content, attributes) = if encrypts_anew || needs_checksum(input, version)? {
         let algorithm = wanted_algorithm(input, version)?;
-        let (content, checksum) = moved(api, &bucket, version, 0..version.size, encrypt, algorithm, false).await?;
+        let target = Target::Object { bucket: &bucket.name, key: &key };
+        let (payer, range) = (payer(&request, &bucket)?, 0..version.size);
+        let moving = Moving { payer, target, range, encrypt, algorithm, md5: false };
+        let (content, checksum) = moved(api, &bucket, version, moving).await?;
         let encrypted = content.encrypted;
         (content, Attributes { checksum: Some(checksum), encrypted, ..attributes })
     } else {
@@ -124,7 +131,9 @@ pub async fn upload_part_copy(api: &Api, request: S3Request<UploadPartCopyInput>
         }
         _ => {
             let encrypt = begun.attributes.encrypted;
-            let (content, checksum) = moved(api, &bucket, version, range, encrypt, algorithm, true).await?;
+            let target = Target::Part { upload: &upload, number };
+            let moving = Moving { payer: payer(&request, &bucket)?, target, range, encrypt, algorithm, md5: true };
+            let (content, checksum) = moved(api, &bucket, version, moving).await?;
             let etag = etag_of(&content)?;
             (content, etag, checksum)
         }
@@ -264,17 +273,23 @@ fn needs_checksum(input: &CopyObjectInput, version: &Version) -> Result<bool> {
     Ok(asked_algorithm(input)?.is_some_and(|asked| has != Some(asked)))
 }
 
-/// Reads bytes of a version and keeps them anew, with a checksum of them.
-async fn moved(
-    api: &Api,
-    bucket: &Bucket,
-    version: &Version,
+/// How bytes are kept anew.
+struct Moving<'a> {
+    payer: &'a InstanceId,
+    target: Target<'a>,
+    /// Of the version.
     range: Range<u64>,
     encrypt: bool,
     algorithm: ChecksumAlgorithm,
     md5: bool,
-) -> Result<(Content, Checksum)> {
+}
+
+/// Reads bytes of a version and keeps them anew, with a checksum of them.
+async fn moved(api: &Api, bucket: &Bucket, version: &Version, moving: Moving<'_>) -> Result<(Content, Checksum)> {
+    let Moving { payer, target, range, encrypt, algorithm, md5 } = moving;
     let size = range.end - range.start;
+    api.objects.check_quota(target, size).await?;
+    let _reserved = api.uploads.reserve(payer, weight_of_upload(size)).await?;
     let stream = match api.objects.read(version, Some(range)).await? {
         Body::Whole(bytes) => futures::stream::iter([Ok(bytes)]).boxed(),
         Body::Stream(stream) => stream,

@@ -24,66 +24,119 @@ use s3s::stream::RemainingLength;
 use s3s::{S3ErrorCode, S3Request, S3Response, StdError};
 
 use super::list::Encoding;
-use super::{Answer, Api, bucket_of, encryption_told, key_of, version_of, version_told};
+use super::{Answer, Api, bucket_of, encryption_told, key_of, payer, version_of, version_told};
 use crate::access::{Caller, Known};
 use crate::error::{Failure, Result};
 use crate::map::{self, tell_checksum, tell_metadata};
+use crate::memory::{Reserved, weight_of_download};
 
 /// The most parts that one page of attributes tells, as in Amazon S3.
 const MOST_PARTS: i32 = 1000;
 
 pub async fn get_object(api: &Api, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
     check_overrides(&request)?;
-    let input = &request.input;
-    let bucket = bucket_of(&request)?;
-    let key = key_of(&input.key)?;
-    let id = version_of(input.version_id.as_deref())?;
-    let version = api.objects.head(&bucket.name, &key, id.as_ref()).await?;
-    let dates = (input.if_modified_since.as_ref(), input.if_unmodified_since.as_ref());
-    let conditions = map::read_conditions(&request.headers, dates.0, dates.1)?;
-    check(&conditions, &version, &bucket)?;
-    let part = part_of(api, &version, input.part_number).await?;
-    let range = input.range.as_ref().filter(|_| is_unchanged(&request.headers, &version));
-    let range = asked_range(range, part.as_ref(), version.size)?;
-    let served = range.clone().unwrap_or(0..version.size);
-    let body =
-        if served.is_empty() { Body::Whole(Bytes::new()) } else { api.objects.read(&version, range.clone()).await? };
+    let found = find(api, &request).await?;
+    let length = found.length();
+    let body = match length {
+        0 => None,
+        _ => {
+            let reserved = api.downloads.reserve(payer(&request, &found.bucket)?, weight_of_download(length)).await?;
+            Some((api.objects.read(&found.version, found.range.clone()).await?, reserved))
+        }
+    };
 
     let mut output = GetObjectOutput::default();
-    describe(&mut output, &version, &bucket, &key, range.as_ref(), input.checksum_mode.as_ref());
-    output.content_length = Some(map::size(served.end - served.start));
-    output.parts_count = part.map(|part| part.count);
-    output.tag_count = i32::try_from(version.attributes.tags.len()).ok().filter(|count| *count > 0);
-    output.body = Some(blob(body, served.end - served.start, key));
+    describe(&mut output, &found, request.input.checksum_mode.as_ref());
+    output.content_length = Some(map::size(length));
+    output.parts_count = found.parts;
+    output.tag_count = i32::try_from(found.version.attributes.tags.len()).ok().filter(|count| *count > 0);
+    output.body = Some(match body {
+        None => StreamingBlob::from(s3s::Body::from(Bytes::new())),
+        Some((body, reserved)) => blob(body, reserved, length, found.key),
+    });
     Ok(S3Response::new(output))
 }
 
 pub async fn head_object(api: &Api, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
-    let input = &request.input;
-    let bucket = bucket_of(&request)?;
-    let key = key_of(&input.key)?;
-    let id = version_of(input.version_id.as_deref())?;
-    let version = api.objects.head(&bucket.name, &key, id.as_ref()).await?;
-    let dates = (input.if_modified_since.as_ref(), input.if_unmodified_since.as_ref());
-    let conditions = map::read_conditions(&request.headers, dates.0, dates.1)?;
-    check(&conditions, &version, &bucket)?;
-    let part = part_of(api, &version, input.part_number).await?;
-    let range = input.range.as_ref().filter(|_| is_unchanged(&request.headers, &version));
-    let range = asked_range(range, part.as_ref(), version.size)?;
-    let served = range.clone().unwrap_or(0..version.size);
-
+    let found = find(api, &request).await?;
     let mut output = HeadObjectOutput::default();
-    describe(&mut output, &version, &bucket, &key, range.as_ref(), input.checksum_mode.as_ref());
-    output.content_length = Some(map::size(served.end - served.start));
-    output.parts_count = part.map(|part| part.count);
+    describe(&mut output, &found, request.input.checksum_mode.as_ref());
+    output.content_length = Some(map::size(found.length()));
+    output.parts_count = found.parts;
+    let tags = &found.version.attributes.tags;
     let mut response = S3Response::new(output);
-    if let Ok(count) = HeaderValue::from_str(&version.attributes.tags.len().to_string())
-        && !version.attributes.tags.is_empty()
+    if let Ok(count) = HeaderValue::from_str(&tags.len().to_string())
+        && !tags.is_empty()
     {
         // s3s has no field for it in the answer to HEAD.
         response.headers.insert(HeaderName::from_static("x-amz-tagging-count"), count);
     }
     Ok(response)
+}
+
+/// What a read names, whether it wants the bytes or what is known of them.
+struct Reading<'a> {
+    key: &'a str,
+    version_id: Option<&'a str>,
+    if_modified_since: Option<&'a dto::Timestamp>,
+    if_unmodified_since: Option<&'a dto::Timestamp>,
+    part_number: Option<i32>,
+    range: Option<&'a dto::Range>,
+}
+
+trait Reads {
+    fn reading(&self) -> Reading<'_>;
+}
+
+macro_rules! reads {
+    ($($input:ty),*) => {
+        $(impl Reads for $input {
+            fn reading(&self) -> Reading<'_> {
+                Reading {
+                    key: &self.key,
+                    version_id: self.version_id.as_deref(),
+                    if_modified_since: self.if_modified_since.as_ref(),
+                    if_unmodified_since: self.if_unmodified_since.as_ref(),
+                    part_number: self.part_number,
+                    range: self.range.as_ref(),
+                }
+            }
+        })*
+    };
+}
+
+reads!(GetObjectInput, HeadObjectInput);
+
+/// What a read is about, once its conditions hold.
+struct Found {
+    bucket: Arc<Bucket>,
+    key: ObjectKey,
+    version: Arc<Version>,
+    /// The bytes that are asked for; none where that is all of them.
+    range: Option<Range<u64>>,
+    /// How many parts there are, where one of them is asked for.
+    parts: Option<i32>,
+}
+
+impl Found {
+    /// How many bytes are asked for.
+    fn length(&self) -> u64 {
+        self.range.as_ref().map_or(self.version.size, |range| range.end - range.start)
+    }
+}
+
+async fn find<T: Reads>(api: &Api, request: &S3Request<T>) -> Result<Found> {
+    let reading = request.input.reading();
+    let bucket = bucket_of(request)?;
+    let key = key_of(reading.key)?;
+    let id = version_of(reading.version_id)?;
+    let version = api.objects.head(&bucket.name, &key, id.as_ref()).await?;
+    let conditions = map::read_conditions(&request.headers, reading.if_modified_since, reading.if_unmodified_since)?;
+    check(&conditions, &version, &bucket)?;
+    let part = part_of(api, &version, reading.part_number).await?;
+    let range = reading.range.filter(|_| is_unchanged(&request.headers, &version));
+    let range = asked_range(range, part.as_ref(), version.size)?;
+    Ok(Found { bucket, key, version, range, parts: part.map(|part| part.count) })
 }
 
 /// Headers that the request wants instead of the object's own, which nobody but whoever signs may ask for.
@@ -224,22 +277,16 @@ macro_rules! describe_in {
 
 describe_in!(GetObjectOutput, HeadObjectOutput);
 
-fn describe(
-    output: &mut impl Describe,
-    version: &Version,
-    bucket: &Bucket,
-    key: &ObjectKey,
-    range: Option<&Range<u64>>,
-    checksum_mode: Option<&ChecksumMode>,
-) {
+fn describe(output: &mut impl Describe, found: &Found, checksum_mode: Option<&ChecksumMode>) {
+    let Found { bucket, key, version, range, .. } = found;
     output.tell(version);
-    let told = range.map(|range| format!("bytes {}-{}/{}", range.start, range.end - 1, version.size));
+    let told = range.as_ref().map(|range| format!("bytes {}-{}/{}", range.start, range.end - 1, version.size));
     output.place(told, version_told(bucket, &version.id), expiration(bucket, key, version));
     // A checksum is of the whole object, and would be taken for that of what is sent.
     let wanted = checksum_mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
     if let Some(checksum) = &version.attributes.checksum
         && wanted
-        && range.is_none_or(|range| *range == (0..version.size))
+        && range.as_ref().is_none_or(|range| *range == (0..version.size))
     {
         output.prove(checksum);
     }
@@ -260,11 +307,13 @@ pub(super) fn expiration(bucket: &Bucket, key: &ObjectKey, version: &Version) ->
     Some(format!("expiry-date=\"{at}\", rule-id=\"{}\"", Encoding::Url.write(due.rule)))
 }
 
-/// The bytes as s3s sends them.
-fn blob(body: Body, length: u64, key: ObjectKey) -> StreamingBlob {
+/// The bytes as s3s sends them, with the memory that they take until they are sent.
+fn blob(body: Body, reserved: Reserved, length: u64, key: ObjectKey) -> StreamingBlob {
     match body {
-        Body::Whole(bytes) => StreamingBlob::from(s3s::Body::from(bytes)),
-        Body::Stream(stream) => StreamingBlob::new(Sending { stream: Mutex::new(stream), left: length, key }),
+        Body::Whole(bytes) => StreamingBlob::from(s3s::Body::from(reserved.with(bytes))),
+        Body::Stream(stream) => {
+            StreamingBlob::new(Sending { stream: Mutex::new(stream), left: length, key, _reserved: reserved })
+        }
     }
 }
 
@@ -274,6 +323,7 @@ struct Sending {
     stream: Mutex<ByteStream>,
     left: u64,
     key: ObjectKey,
+    _reserved: Reserved,
 }
 
 impl Stream for Sending {

@@ -17,30 +17,43 @@ use std::sync::Arc;
 
 use mainstay_bucket::{ObjectKey, VersionId};
 use mainstay_objects::{Bucket, Objects};
+use mainstay_types::InstanceId;
 use s3s::{S3Request, S3Response};
 
 use crate::access::{Asking, Known};
 use crate::arrival::Arrival;
 use crate::config::S3Config;
 use crate::error::{Failure, Result};
+use crate::memory::Memory;
 
-/// The operations over the object store.
+/// The operations over the object store. A clone is another handle to the same ones.
+#[derive(Clone)]
 pub struct Api {
     objects: Objects,
     config: Arc<S3Config>,
+    uploads: Memory,
+    downloads: Memory,
 }
 
 type Answer<T> = Result<S3Response<T>>;
 
 impl Api {
     pub fn new(objects: Objects, config: Arc<S3Config>) -> Self {
-        Self { objects, config }
+        let limits = &config.limits;
+        let [uploads, downloads] =
+            [limits.upload_bytes, limits.download_bytes].map(|bytes| Memory::new(bytes, limits.memory_wait));
+        Self { objects, config, uploads, downloads }
     }
 }
 
 /// The bucket that a request names.
 fn bucket_of<T>(request: &S3Request<T>) -> Result<Arc<Bucket>> {
     Known::of(request)?.bucket().cloned()
+}
+
+/// The account whose share of memory a request takes: its sender's, and for whoever has none the one that lets him in.
+fn payer<'a, T>(request: &'a S3Request<T>, bucket: &'a Bucket) -> Result<&'a InstanceId> {
+    Ok(Known::of(request)?.caller.account().unwrap_or(&bucket.account))
 }
 
 /// The name that its sender and the log know a request by.

@@ -2,7 +2,7 @@
 
 use mainstay_bucket::{Checksum, ChecksumAlgorithm, ChecksumKind, ObjectKey};
 use mainstay_objects::{
-    Complete, CompletePart, NewUpload, Part, PutPart, Refusal, Upload, UploadAttributes, UploadId, UploadRef,
+    Complete, CompletePart, NewUpload, Part, PutPart, Refusal, Target, Upload, UploadAttributes, UploadId, UploadRef,
     UploadsQuery,
 };
 use s3s::dto::{
@@ -118,7 +118,8 @@ pub async fn upload_part(api: &Api, request: S3Request<UploadPartInput>) -> Answ
         return Err(Failure::invalid_request(message));
     }
     let default = Some(asked.unwrap_or(DEFAULT.0));
-    let arriving = Arriving { told, default, encrypt: begun.attributes.encrypted };
+    let target = Target::Part { upload: &upload, number };
+    let arriving = Arriving { target, told, default, encrypt: begun.attributes.encrypted };
     let arrived = receive(api, &request, &bucket, arriving).await?;
     let encrypted = arrived.content.encrypted;
     let part = PutPart { upload, number, content: arrived.content, etag: arrived.etag, checksum: arrived.checksum };

@@ -6,17 +6,18 @@ use hyper::HeaderMap;
 use mainstay_bucket::conditions::Conditions;
 use mainstay_bucket::{Checksum, ChecksumAlgorithm, ETag, ObjectKey};
 use mainstay_dataplane::{Compression, Expect, Md5, Source};
-use mainstay_objects::{Attributes, Bucket, Content, CreatedBy, Ingest, Put, Refusal};
+use mainstay_objects::{Attributes, Bucket, Content, CreatedBy, Ingest, Put, Refusal, Target};
 use s3s::dto::{ETagCondition, PutObjectInput, PutObjectOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response};
 use secrecy::zeroize::Zeroizing;
 
 use super::get::{existing, expiration};
-use super::{Answer, Api, bucket_of, encryption_told, key_of, version_told};
+use super::{Answer, Api, bucket_of, encryption_told, key_of, payer, version_told};
 use crate::arrival::Arrival;
 use crate::body::{BodyError, Framing, Measured, Received, Upload, Wanted, WantedChecksum, md5_of_header};
 use crate::error::{Failure, Result};
 use crate::map::{self, tell_checksum, told_checksums};
+use crate::memory::weight_of_upload;
 
 /// The most bytes of one request's object or part, as in Amazon S3. What is larger comes in parts.
 const LARGEST: u64 = 5 << 30;
@@ -40,7 +41,9 @@ pub async fn put_object(api: &Api, request: S3Request<PutObjectInput>) -> Answer
     let conditions = write_conditions(&request.headers)?;
     check_early(api, &bucket, &key, &conditions).await?;
     let told = map::told_checksum(told_checksums!(input))?;
-    let arriving = Arriving { told, default: Some(ChecksumAlgorithm::Crc64Nvme), encrypt: encrypts(&request.headers) };
+    let target = Target::Object { bucket: &bucket.name, key: &key };
+    let default = Some(ChecksumAlgorithm::Crc64Nvme);
+    let arriving = Arriving { target, told, default, encrypt: encrypts(&request.headers) };
     let arrived = receive(api, &request, &bucket, arriving).await?;
 
     let attributes = Attributes {
@@ -110,7 +113,8 @@ pub(super) fn encrypts(headers: &HeaderMap) -> bool {
 }
 
 /// What is known of a body that is going to be received.
-pub(super) struct Arriving {
+pub(super) struct Arriving<'a> {
+    pub target: Target<'a>,
     /// The checksum that the head tells.
     pub told: Option<Checksum>,
     /// What is computed where the client has none.
@@ -130,7 +134,7 @@ pub(super) async fn receive<T>(
     api: &Api,
     request: &S3Request<T>,
     bucket: &Bucket,
-    arriving: Arriving,
+    arriving: Arriving<'_>,
 ) -> Result<Arrived> {
     let headers = &request.headers;
     let secret =
@@ -166,6 +170,9 @@ pub(super) async fn receive<T>(
     let wants_md5 = !(is_own && size >= MD5_UP_TO && md5.is_none());
     let computed = if told_sha256.is_some() { WantedChecksum::None } else { wanted };
 
+    // Before the body is sent for nothing.
+    api.objects.check_quota(arriving.target, size).await?;
+    let _reserved = api.uploads.reserve(payer(request, bucket)?, weight_of_upload(size)).await?;
     let (source, received) = source(request, framing, Wanted { size, checksum: computed })?;
     let ingest = Ingest {
         source,
@@ -241,7 +248,7 @@ fn declared_size(headers: &HeaderMap, framing: &Framing) -> Result<u64> {
 }
 
 /// The checksum that the body is to have: told by a header, told by a trailer, or computed.
-fn wanted_checksum(headers: &HeaderMap, arriving: &Arriving) -> Result<WantedChecksum> {
+fn wanted_checksum(headers: &HeaderMap, arriving: &Arriving<'_>) -> Result<WantedChecksum> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let announced = text("x-amz-sdk-checksum-algorithm").or(text("x-amz-checksum-algorithm"));
     let announced = announced.map(str::parse::<ChecksumAlgorithm>).transpose()?;

@@ -11,6 +11,7 @@ mod copying;
 mod cors;
 mod forms;
 mod listing;
+mod load;
 mod locks;
 mod multipart;
 mod objects;
