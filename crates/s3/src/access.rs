@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hyper::header::IF_MATCH;
 use hyper::{HeaderMap, Uri};
 use mainstay_bucket::policy::{self, Action, Context, Request};
 use mainstay_bucket::{BucketName, ObjectKey, Tags, VersionId};
@@ -220,19 +221,23 @@ fn version_of(uri: &Uri) -> Option<String> {
 #[async_trait]
 impl S3Access for Access {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let arrival = context.extensions_mut().get::<Arrival>().cloned();
-        let known = match &arrival {
-            Some(arrival) => self.known(context, arrival).await,
-            None => Err(Failure::denied()),
+        let Some(arrival) = context.extensions_mut().get::<Arrival>().cloned() else {
+            return Err(Failure::denied().into_s3());
+        };
+        let known = match arrival.known() {
+            // It is asked again, without what it need not be carried out with.
+            Some(known) => Ok(known.clone()),
+            None => self.known(context, &arrival).await,
         };
         match known {
             Ok(known) => {
+                arrival.let_in(known.clone());
                 context.extensions_mut().insert(known);
                 Ok(())
             }
             Err(failure) => {
-                let request = arrival.map(|arrival| arrival.id.to_string()).unwrap_or_default();
-                failure.log(context.s3_op().name(), &request);
+                failure.log(context.s3_op().name(), &arrival.id.to_string());
+                arrival.tell();
                 Err(failure.into_s3())
             }
         }
@@ -256,7 +261,11 @@ fn actions(operation: &str, headers: &HeaderMap, uri: &Uri) -> Option<Vec<Action
         "DeleteBucketPolicy" => Action::DeleteBucketPolicy,
         "DeleteBucketTagging" | "PutBucketTagging" => Action::PutBucketTagging,
         "DeletePublicAccessBlock" | "PutPublicAccessBlock" => Action::PutBucketPublicAccessBlock,
-        "DeleteObject" => of_version(Action::DeleteObject, Action::DeleteObjectVersion),
+        "DeleteObject" => {
+            let asked = names_content(headers).then(|| of_version(Action::GetObject, Action::GetObjectVersion));
+            let deletes = of_version(Action::DeleteObject, Action::DeleteObjectVersion);
+            return Some(std::iter::once(deletes).chain(asked).collect());
+        }
         "DeleteObjectTagging" => of_version(Action::DeleteObjectTagging, Action::DeleteObjectVersionTagging),
         "GetBucketAcl" => Action::GetBucketAcl,
         "GetBucketCors" => Action::GetBucketCORS,
@@ -288,8 +297,10 @@ fn actions(operation: &str, headers: &HeaderMap, uri: &Uri) -> Option<Vec<Action
         "PutBucketNotificationConfiguration" => Action::PutBucketNotification,
         "PutBucketPolicy" => Action::PutBucketPolicy,
         "PutBucketVersioning" => Action::PutBucketVersioning,
-        "PutObject" | "CopyObject" | "CreateMultipartUpload" => return Some(putting(headers)),
-        "CompleteMultipartUpload" | "UploadPart" | "UploadPartCopy" => Action::PutObject,
+        "PutObject" | "CopyObject" | "CreateMultipartUpload" | "CompleteMultipartUpload" => {
+            return Some(putting(headers));
+        }
+        "UploadPart" | "UploadPartCopy" => Action::PutObject,
         "PutObjectAcl" => of_version(Action::PutObjectAcl, Action::PutObjectVersionAcl),
         "PutObjectLockConfiguration" => Action::PutBucketObjectLockConfiguration,
         _ => return None,
@@ -305,5 +316,13 @@ fn putting(headers: &HeaderMap) -> Vec<Action> {
         ("x-amz-object-lock-legal-hold", Action::PutObjectLegalHold),
     ];
     let besides = asked.into_iter().filter(|(header, _)| headers.contains_key(*header)).map(|(_, action)| action);
-    std::iter::once(Action::PutObject).chain(besides).collect()
+    // Whoever may not read would learn ETags by guessing; that something is there, `If-None-Match: *` tells as in Amazon S3.
+    let reads = headers.contains_key(IF_MATCH).then_some(Action::GetObject);
+    std::iter::once(Action::PutObject).chain(besides).chain(reads).collect()
+}
+
+/// Whether a deletion has a condition on what is deleted, and not only on that it is there.
+fn names_content(headers: &HeaderMap) -> bool {
+    let etag = headers.get(IF_MATCH).is_some_and(|value| value.as_bytes().trim_ascii() != b"*");
+    etag || ["x-amz-if-match-size", "x-amz-if-match-last-modified-time"].iter().any(|name| headers.contains_key(*name))
 }

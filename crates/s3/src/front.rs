@@ -10,12 +10,13 @@ use hyper::header::{
     SERVER,
 };
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use mainstay_bucket::BucketName;
 use mainstay_objects::{Bucket, Objects};
 use s3s::config::StaticConfigProvider;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpRequest};
+use tracing::Instrument;
 
 use crate::access::Access;
 use crate::amend::{amended, told};
@@ -45,6 +46,8 @@ pub struct Front(Arc<Inner>);
 
 struct Inner {
     s3: S3Service,
+    /// The same for forms, which are signed long before they are sent: their policies say until when they may be.
+    forms: S3Service,
     objects: Objects,
     config: Arc<S3Config>,
     domains: Domains,
@@ -67,20 +70,27 @@ impl Front {
     pub fn new(config: S3Config, objects: Objects, open: Box<dyn Fn() -> bool + Send + Sync>) -> Self {
         let config = Arc::new(config);
         let domains = Domains::new(config.domains.clone());
-        let mut s3 = S3ServiceBuilder::new(Api::new(objects.clone(), config.clone()));
-        s3.set_auth(Auth(objects.clone()));
-        s3.set_access(Access(objects.clone()));
-        s3.set_host(domains.clone());
-        s3.set_validation(Names);
+        let api = Api::new(objects.clone(), config.clone());
+        let service = |limits: s3s::config::S3Config| {
+            let mut s3 = S3ServiceBuilder::new(api.clone());
+            s3.set_auth(Auth(objects.clone()));
+            s3.set_access(Access(objects.clone()));
+            s3.set_host(domains.clone());
+            s3.set_validation(Names);
+            s3.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
+            s3.build()
+        };
         let mut limits = s3s::config::S3Config::default();
         limits.xml_max_body_size = config.limits.xml_bytes;
         limits.post_object_max_file_size = config.limits.form_bytes as u64;
         limits.form_max_field_size = FORM_FIELDS_BYTES;
         limits.form_max_fields_size = FORM_FIELDS_BYTES;
         limits.form_max_parts = FORM_PARTS;
-        s3.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
+        let s3 = service(limits.clone());
+        limits.presigned_url_max_skew_time_secs = refuse::LONGEST_SIGNED;
+        let forms = service(limits);
         let room = Room::new(config.limits.held_bytes);
-        Self(Arc::new(Inner { s3: s3.build(), objects, config, domains, room, open }))
+        Self(Arc::new(Inner { s3, forms, objects, config, domains, room, open }))
     }
 
     pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
@@ -138,25 +148,25 @@ impl Front {
     /// Asks s3s.
     async fn asked(&self, mut parts: Parts, slot: Option<Slot>, peer: Peer, id: RequestId) -> Result<Response<Body>> {
         refuse::check(&self.0.config, &parts.headers, &parts.uri)?;
-        forget_senseless_range(&mut parts);
+        let unranged = without_senseless_range(&mut parts);
+        let form = is_form(&parts);
         let body = match &slot {
             None => Body::empty(),
-            Some(slot) => held(slot.clone(), self.held_limits(&parts)?),
+            Some(slot) => held(slot.clone(), self.held_limits(&parts, form)?),
         };
-        let mut request = HttpRequest::from_parts(parts, body);
-        request.extensions_mut().insert(Arrival { peer, id, body: slot });
-        self.0.s3.call(request).await.map_err(|error| {
-            let error: Box<dyn std::error::Error + Send + Sync> = error.into();
-            s3s::S3Error::with_source(s3s::S3ErrorCode::InternalError, error).into()
-        })
+        let service = if form { &self.0.forms } else { &self.0.s3 };
+        let arrival = Arrival::new(peer, id, slot);
+        let answer = ask(service, parts, body, &arrival).await?;
+        match unranged {
+            Some(parts) if answer.status() == StatusCode::BAD_REQUEST && arrival.known().is_some() => {
+                ask(service, parts, Body::empty(), &arrival).await
+            }
+            _ => Ok(answer),
+        }
     }
 
-    fn held_limits(&self, parts: &Parts) -> Result<HeldLimits> {
+    fn held_limits(&self, parts: &Parts, form: bool) -> Result<HeldLimits> {
         let limits = &self.0.config.limits;
-        let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        // As s3s sees it: anything else that looks alike is a body whose digests are to be verified.
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        let form = parts.method == Method::POST && essence.eq_ignore_ascii_case("multipart/form-data");
         // Completing an upload tells the checksum of its object.
         let completes =
             parts.uri.query().is_some_and(|query| query.split('&').any(|word| word.starts_with("uploadId=")));
@@ -196,15 +206,53 @@ impl Front {
     }
 }
 
-/// Takes away a range that is none, or several: it counts as not there (RFC 9110, section 14.2), and s3s takes it for an
-/// error. One that the signature covers stays, and is refused.
-fn forget_senseless_range(parts: &mut Parts) {
-    let senseless = |value: &HeaderValue| value.to_str().is_ok_and(|text| s3s::dto::Range::parse(text).is_err());
-    let signed = parts.headers.contains_key(AUTHORIZATION)
-        || parts.uri.query().is_some_and(|query| query.to_ascii_lowercase().contains("range"));
-    if !signed && parts.headers.get(RANGE).is_some_and(senseless) {
-        parts.headers.remove(RANGE);
+/// Asks s3s, and says of its own errors what can be said: those of ours were told where they arose.
+async fn ask(service: &S3Service, parts: Parts, body: Body, arrival: &Arrival) -> Result<Response<Body>> {
+    let mut request = HttpRequest::from_parts(parts, body);
+    request.extensions_mut().insert(arrival.clone());
+    // What s3s logs of an error, where its target is let through, tells the request too.
+    let span = tracing::error_span!("s3", request = %arrival.id);
+    let answer = service.call(request).instrument(span).await.map_err(|error| {
+        let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+        Failure::from(s3s::S3Error::with_source(s3s::S3ErrorCode::InternalError, error))
+    })?;
+    if answer.status() == StatusCode::INTERNAL_SERVER_ERROR && !arrival.is_told() {
+        let said = answer.body().bytes().unwrap_or_default();
+        let (request, said) = (arrival.id.to_string(), String::from_utf8_lossy(&said));
+        tracing::error!(request, ?said, "an S3 answer could not be written; the log target s3s::ops says why");
     }
+    Ok(answer)
+}
+
+/// Whether a request is a form as s3s sees it: anything else that looks alike is a body whose digests are to be verified.
+fn is_form(parts: &Parts) -> bool {
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    parts.method == Method::POST && essence.eq_ignore_ascii_case("multipart/form-data")
+}
+
+/// Takes away a range that is none, or several: it counts as not there (RFC 9110, section 14.2), and s3s takes it for an
+/// error. Where the signature may cover it, it stays; what is answered is what is to be asked once the signature was found right,
+/// without both.
+fn without_senseless_range(parts: &mut Parts) -> Option<Parts> {
+    let range = parts.headers.get(RANGE)?.to_str().unwrap_or_default();
+    if !matches!(parts.method, Method::GET | Method::HEAD) || s3s::dto::Range::parse(range).is_ok() {
+        return None;
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let is_signature = |pair: &&str| pair.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
+    let signed = parts.headers.contains_key(AUTHORIZATION) || query.split('&').any(|pair| is_signature(&pair));
+    if !signed {
+        parts.headers.remove(RANGE);
+        return None;
+    }
+    let mut unranged = parts.clone();
+    unranged.headers.remove(RANGE);
+    unranged.headers.remove(AUTHORIZATION);
+    let query: Vec<_> = query.split('&').filter(|pair| !is_signature(pair)).collect();
+    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+    unranged.uri = format!("{}{query}", parts.uri.path()).parse().ok()?;
+    Some(unranged)
 }
 
 impl Sender {

@@ -3,6 +3,7 @@
 
 use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{HeaderMap, Uri};
+use mainstay_types::Timestamp;
 use s3s::S3ErrorCode;
 
 use crate::body::{Credential, region_of};
@@ -11,6 +12,12 @@ use crate::error::{Failure, Result};
 
 /// The longest that a presigned URL is good for, in seconds, as in Amazon S3: a week.
 const LONGEST_PRESIGNED: u64 = 7 * 24 * 60 * 60;
+
+/// How long a form may be sent after it was signed, in seconds, where its policy does not end before: as long as a key that is
+/// derived for a day's requests is good for.
+pub const LONGEST_SIGNED: u32 = 7 * 24 * 60 * 60;
+/// How far clocks may differ, in seconds, as in Amazon S3.
+const MOST_AHEAD: f64 = 15.0 * 60.0;
 
 /// Headers that a signature covers by other means than by naming them.
 const COVERED: [&str; 2] = ["x-amz-content-sha256", "x-amz-date"];
@@ -187,12 +194,28 @@ pub fn no_acls() -> Failure {
     Failure::new(S3ErrorCode::AccessControlListNotSupported, message)
 }
 
+/// Refuses what was signed for a time to come, further ahead than clocks differ: `20261121T120000Z`. s3s lets forms be as far
+/// off as [`LONGEST_SIGNED`].
+pub fn signed_ahead(date: &str) -> Result<()> {
+    let part = |range| date.get(range).unwrap_or_default();
+    let [day, time] = [part(0..8), part(9..15)];
+    let text = |digits: &str, sign: &str, at: [usize; 2]| {
+        Some(format!("{}{sign}{}{sign}{}", digits.get(..at[0])?, digits.get(at[0]..at[1])?, digits.get(at[1]..)?))
+    };
+    let moment = text(day, "-", [4, 6]).zip(text(time, ":", [2, 4]));
+    let moment = moment.and_then(|(day, time)| format!("{day}T{time}Z").parse::<Timestamp>().ok());
+    match moment {
+        Some(moment) if moment.seconds_since(Timestamp::now()) <= MOST_AHEAD => Ok(()),
+        _ => Err(Failure::new(S3ErrorCode::RequestTimeTooSkewed, "The form was signed for a time to come")),
+    }
+}
+
 fn no_such_token() -> Failure {
     let message = "The provided token is malformed or otherwise invalid: access keys here have none";
     Failure::new(S3ErrorCode::InvalidToken, message)
 }
 
-fn old_signature() -> Failure {
+pub fn old_signature() -> Failure {
     let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
     Failure::invalid_request(message)
 }
@@ -226,7 +249,7 @@ impl<'a> Query<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_parameters, foreign_word};
+    use super::{check_parameters, foreign_word, signed_ahead};
 
     #[test]
     fn parameters_of_presigned_urls() {
@@ -236,6 +259,14 @@ mod tests {
         }
         for meant in ["x-amz-expected-bucket-owner", "x-amz-server-side-encryption", "x-amz-meta-a", "x-amz-acl"] {
             assert!(!check(meant), "{meant}");
+        }
+    }
+
+    #[test]
+    fn forms_of_a_time_to_come() {
+        assert!(signed_ahead("20201121T120000Z").is_ok());
+        for bad in ["29991121T120000Z", "", "20201121", "2020-11-21T12:00:00Z", "é", "20201121T12000é"] {
+            assert!(signed_ahead(bad).is_err(), "{bad}");
         }
     }
 

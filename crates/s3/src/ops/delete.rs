@@ -105,8 +105,15 @@ async fn delete_one(
     let key = key_of(&object.key)?;
     let version = object.version_id.as_deref().filter(|version| !version.is_empty());
     let action = if version.is_some() { Action::DeleteObjectVersion } else { Action::DeleteObject };
-    let wish = Wish { action, bucket, key: Some(&key), version, tags: None };
-    Asking::of(request)?.must(&api.objects, wish).await?;
+    let wish = |action| Wish { action, bucket, key: Some(&key), version, tags: None };
+    let asking = Asking::of(request)?;
+    asking.must(&api.objects, wish(action)).await?;
+    let named = object.e_tag.as_ref().is_some_and(|etag| etag.value() != "*");
+    if named || object.size.is_some() || object.last_modified_time.is_some() {
+        // Whoever may not read learns nothing by guessing.
+        let reads = if version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
+        asking.must(&api.objects, wish(reads)).await?;
+    }
     let asked = request.input.bypass_governance_retention;
     let etag = object.e_tag.as_ref().map(|etag| EntityTags::parse(etag.value()));
     let delete = Delete {

@@ -5,7 +5,7 @@ use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use mainstay_bucket::policy::Action;
 use mainstay_bucket::{ChecksumAlgorithm, Tags};
 use mainstay_dataplane::{Compression, Expect, Md5, SourceError};
-use mainstay_objects::{Attributes, CreatedBy, Ingest, Put, Refusal};
+use mainstay_objects::{Attributes, CreatedBy, Ingest, Put, Refusal, Target};
 use s3s::dto::{PostObjectInput, PostObjectOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response};
 
@@ -19,7 +19,7 @@ use crate::map::{self, tell_checksum, told_checksums};
 use crate::refuse;
 
 pub async fn post_object(api: &Api, mut request: S3Request<PostObjectInput>) -> Answer<PostObjectOutput> {
-    check_region(api, &request)?;
+    check_signature(api, &request)?;
     let body = request.input.body.take();
     let input = &request.input;
     let form = form_of(&request);
@@ -35,6 +35,7 @@ pub async fn post_object(api: &Api, mut request: S3Request<PostObjectInput>) -> 
         None => form_tags(form.field("tagging"))?,
     };
     let mut actions = vec![Action::PutObject];
+    actions.extend(input.if_match.is_some().then_some(Action::GetObject));
     actions.extend((!tags.is_empty()).then_some(Action::PutObjectTagging));
     actions.extend(input.object_lock_mode.is_some().then_some(Action::PutObjectRetention));
     actions.extend(input.object_lock_legal_hold_status.is_some().then_some(Action::PutObjectLegalHold));
@@ -59,6 +60,8 @@ pub async fn post_object(api: &Api, mut request: S3Request<PostObjectInput>) -> 
         Some(body) => body.try_collect().await.map_err(|_| BodyError::Incomplete)?,
         None => Vec::new(),
     };
+    let size = pieces.iter().map(|piece| piece.len() as u64).sum();
+    api.objects.check_quota(Target::Object { bucket: &bucket.name, key: &key }, size).await?;
     let told = map::told_checksum(told_checksums!(input))?;
     let algorithm = told.as_ref().map_or(ChecksumAlgorithm::Crc64Nvme, |told| told.algorithm());
     let mut digester = Digester::new(algorithm);
@@ -103,13 +106,16 @@ pub async fn post_object(api: &Api, mut request: S3Request<PostObjectInput>) -> 
 }
 
 /// What the heads of other requests are asked before s3s gets them: s3s has looked at the rest.
-fn check_region(api: &Api, request: &S3Request<PostObjectInput>) -> Result<()> {
+fn check_signature(api: &Api, request: &S3Request<PostObjectInput>) -> Result<()> {
     match &request.region {
         Some(region) if !api.config.accepts_region(region.as_str()) => {
             let message = refuse::wrong_region(&api.config, region.as_str());
             Err(Failure::new(S3ErrorCode::AuthorizationHeaderMalformed, message))
         }
-        _ => Ok(()),
+        Some(_) => refuse::signed_ahead(form_of(request).field("x-amz-date").unwrap_or_default()),
+        // The old way of signing knows no regions.
+        None if request.credentials.is_some() => Err(refuse::old_signature()),
+        None => Ok(()),
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{
-    BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus, LifecycleExpiration, LifecycleRule,
-    LifecycleRuleFilter, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode,
-    Tag, Tagging, VersioningConfiguration,
+    BucketLifecycleConfiguration, BucketVersioningStatus, Delete, ExpirationStatus, LifecycleExpiration, LifecycleRule,
+    LifecycleRuleFilter, ObjectIdentifier, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetention,
+    ObjectLockRetentionMode, Tag, Tagging, VersioningConfiguration,
 };
 
 use crate::raw::{Signed, send};
@@ -185,4 +185,72 @@ async fn nothing_is_deleted_under_a_condition_that_is_not_looked_at() {
         assert_eq!((answer.status, answer.code().as_str()), (501, "NotImplemented"), "{name}");
     }
     server.client().head_object().bucket("photos").key("a").send().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_learns_no_etag_by_guessing() {
+    let server = Server::start().await;
+    let (client, stranger) = (server.client(), server.other_client());
+    let etag = put(&client, "a", "hello").await;
+    let may = |actions: &str| {
+        format!(r#"{{"Effect":"Allow","Principal":"*","Action":[{actions}],"Resource":"arn:aws:s3:::photos/*"}}"#)
+    };
+    allow(&client, "photos", &may(r#""s3:PutObject","s3:DeleteObject""#)).await;
+    let write = || stranger.put_object().bucket("photos").key("a").body(ByteStream::from_static(b"x"));
+    let delete = || stranger.delete_object().bucket("photos").key("a");
+    for guess in [etag.as_str(), "\"0123456789abcdef0123456789abcdef\""] {
+        assert_eq!(refused(write().if_match(guess).send().await), denied());
+        assert_eq!(refused(delete().if_match(guess).send().await), denied());
+        let object = ObjectIdentifier::builder().key("a").e_tag(guess).build().unwrap();
+        let all = Delete::builder().objects(object).build().unwrap();
+        let answer = stranger.delete_objects().bucket("photos").delete(all).send().await.unwrap();
+        assert_eq!(answer.errors()[0].code(), Some("AccessDenied"));
+    }
+    // That something is there is told, as in Amazon S3.
+    assert_eq!(refused(write().if_none_match("*").send().await), error(412, "PreconditionFailed"));
+    allow(&client, "photos", &may(r#""s3:PutObject","s3:GetObject""#)).await;
+    let wrong = write().if_match("\"0123456789abcdef0123456789abcdef\"").send().await;
+    assert_eq!(refused(wrong), error(412, "PreconditionFailed"));
+    write().if_match(etag).send().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_that_is_none_counts_as_not_there() {
+    let server = Server::start().await;
+    put(&server.client(), "a", "hello").await;
+    let signed = |range: &str| Signed::new("GET", "/photos/a", b"").header("range", range);
+    for range in ["bytes=3-1", "bytes=0-1,3-4", "lines=1-2", "bytes=a-b", "bytes=--1", "3"] {
+        let answer = send(server.address, signed(range).head(server.address)).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "hello"), "{range}");
+        let head = Signed::new("HEAD", "/photos/a", b"").header("range", range).head(server.address);
+        let head = format!("{}connection: close\r\n\r\n", head.strip_suffix("\r\n").unwrap());
+        assert_eq!(send(server.address, head).await.header("content-length"), Some("5"), "{range}");
+        // Where it came with a wrong signature, or to what one may not read, nothing is told.
+        let forged = signed(range).head(server.address).replace("Signature=", "Signature=0");
+        assert_eq!(send(server.address, forged).await.status, 403, "{range}");
+        let anonymous = format!("GET /photos/a HTTP/1.1\r\nhost: x\r\nrange: {range}\r\n\r\n");
+        assert_eq!(send(server.address, anonymous).await.status, 403, "{range}");
+    }
+    let answer = send(server.address, signed("bytes=5-").head(server.address)).await;
+    assert_eq!((answer.status, answer.code().as_str()), (416, "InvalidRange"));
+    assert_eq!(answer.header("content-range"), Some("bytes */5"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_looked_at_before_the_body_is_sent() {
+    let server = Server::start().await;
+    let client = server.client();
+    put(&client, "a", vec![1; 1000]).await;
+    let limits = mainstay_objects::Limits { buckets: 20, bytes: Some(1500), objects: None };
+    server.objects.put_account(&server.alpha, limits).await.unwrap();
+    let announced = |key: &'static str, size: usize| {
+        let signed = Signed { payload: "UNSIGNED-PAYLOAD".to_owned(), ..Signed::new("PUT", key, b"") };
+        let head = signed.header("content-length", size).head(server.address);
+        format!("{}expect: 100-continue\r\n\r\n", head.strip_suffix("\r\n").unwrap())
+    };
+    let answer = send(server.address, announced("/photos/b", 501)).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "QuotaExceeded"));
+    // What it takes the place of counts no more.
+    put(&client, "a", vec![1; 1500]).await;
+    assert_eq!(send(server.address, announced("/photos/a", 1501)).await.code(), "QuotaExceeded");
 }
