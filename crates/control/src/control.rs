@@ -12,7 +12,7 @@ use mainstay_domain::event::Actor;
 use mainstay_domain::view::{Cluster, Operation, View};
 use mainstay_engine::{Availability, ClusterSpec, Engine};
 use mainstay_journal::{Journal, SubmitError as JournalError};
-use mainstay_types::{EngineName, Offering, OperationId, Timestamp, chain};
+use mainstay_types::{ContractRef, EngineName, Offering, OperationId, Timestamp, chain};
 use tokio::time::Instant;
 
 use crate::outside::free_bytes;
@@ -163,6 +163,26 @@ impl Control {
             offerings.push((engine.offering().clone(), engine.availability().await));
         }
         offerings
+    }
+
+    /// What this machine lacks of the engine that an instance of this contract would be made with: the engine that is
+    /// named, or else the first. It is not asked where that engine has a cluster already.
+    pub async fn missing_engine(
+        &self,
+        contract: &ContractRef,
+        engine: Option<&EngineName>,
+    ) -> Option<(EngineName, String, String)> {
+        let meant = |offering: &&Offering| {
+            offering.contract == *contract && engine.is_none_or(|engine| offering.engine == *engine)
+        };
+        let name = &self.inner.offerings.iter().find(meant)?.engine;
+        if self.view().clusters().any(|cluster| cluster.engine == *name) {
+            return None;
+        }
+        match self.engine(name)?.availability().await {
+            Availability::Installed { .. } => None,
+            Availability::Missing { reason, remedy } => Some((name.clone(), reason, remedy)),
+        }
     }
 
     /// Steps that do not succeed at present and are tried again, as sentences, by what they work on.

@@ -1,8 +1,9 @@
-//! Writing past the page cache (open(2), `O_DIRECT`).
+//! Writing and reading past the page cache (open(2), `O_DIRECT`).
 //!
 //! Many bytes at once get to the disk several times faster so: no memory has to be found and cleared for them, they are
 //! copied once less, and the disk works while the next bytes are digested rather than when they are synchronised. It is a
-//! way to the disk and no promise: what is written so is synchronised like everything else.
+//! way to the disk and no promise: what is written so is synchronised like everything else. What is read once is not worth
+//! the memory either; what is read again is.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,7 +19,7 @@ const GATHERED: usize = 1 << 20;
 /// Bytes from which on they go past the page cache. Less is likely to be read again soon, and one copy of it is cheap.
 const FROM: usize = 256 << 10;
 
-/// A way to a file past the page cache; a file system without one is written to as any other.
+/// A way to a file past the page cache; where the file system has none, the file is written and read like any other.
 pub(crate) struct Direct(Option<File>);
 
 /// Pages in which bytes are gathered that lie about elsewhere.
@@ -34,13 +35,37 @@ impl Direct {
         Self(OpenOptions::new().write(true).custom_flags(flags).open(path).ok())
     }
 
+    /// The same for reading.
+    pub(crate) fn open_to_read(path: &Path) -> Self {
+        let flags = OFlags::DIRECT.bits() as i32;
+        Self(OpenOptions::new().read(true).custom_flags(flags).open(path).ok())
+    }
+
+    /// Fills pages with what is at an offset, as far as the file goes; answers how much that was. None where there is no
+    /// such way to them.
+    pub(crate) fn read_pages(&self, pages: &mut [u8], at: u64) -> Option<io::Result<usize>> {
+        let file = self.0.as_ref()?;
+        if !are_pages(pages, at) {
+            return None;
+        }
+        let mut filled = 0;
+        while filled < pages.len() {
+            match file.read_at(&mut pages[filled..], at + filled as u64) {
+                Ok(0) => break,
+                // Less than whole pages is the end of the file.
+                Ok(read) if !read.is_multiple_of(PAGE) => return Some(Ok(filled + read)),
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(Ok(filled))
+    }
+
     /// Writes bytes at an offset where they, their memory and the offset are whole pages; answers whether it did.
     pub(crate) fn write_pages(&self, bytes: &[u8], at: u64) -> io::Result<bool> {
-        let whole = bytes.as_ptr().align_offset(PAGE) == 0
-            && bytes.len().is_multiple_of(PAGE)
-            && at.is_multiple_of(PAGE as u64);
         match &self.0 {
-            Some(file) if whole && !bytes.is_empty() => file.write_all_at(bytes, at).map(|()| true),
+            Some(file) if are_pages(bytes, at) && !bytes.is_empty() => file.write_all_at(bytes, at).map(|()| true),
             _ => Ok(false),
         }
     }
@@ -102,6 +127,11 @@ impl Gathering {
     fn pages(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + GATHERED]
     }
+}
+
+fn are_pages(bytes: &[u8], at: u64) -> bool {
+    let aligned = bytes.as_ptr().align_offset(PAGE) == 0 && bytes.len().is_multiple_of(PAGE);
+    aligned && at.is_multiple_of(PAGE as u64)
 }
 
 #[cfg(test)]

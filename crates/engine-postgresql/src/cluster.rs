@@ -9,7 +9,7 @@ use mainstay_engine::supervise::{
     ClusterDirectory, ClusterProcess, Launch, Process, Readiness, Signal, StopStep, Supervision, data_gone,
     refuse_another, refuse_taken_port,
 };
-use mainstay_engine::{ClusterSpec, EngineError, StartKind, Started, Verifiers};
+use mainstay_engine::{CertificateFiles, ClusterSpec, EngineError, StartKind, Started, Verifiers};
 use mainstay_types::ClusterName;
 
 use crate::admin::{Admin, failed};
@@ -18,7 +18,7 @@ use crate::data::{self, DataDirectory, Files};
 use crate::install::{self, Installation};
 use crate::machine::Machine;
 use crate::settings::{self, Inputs};
-use crate::{hba, template};
+use crate::{hba, offering, template};
 
 /// How long a new process may take until it says that it starts.
 const APPEARANCE_PATIENCE: Duration = Duration::from_secs(30);
@@ -70,11 +70,13 @@ impl Cluster {
 
     /// The files that we want in its data directory.
     pub fn files(&self, config: &PostgresqlConfig, spec: &ClusterSpec) -> Files {
+        let certificate = offering::tls(&spec.parameters).then(|| CertificateFiles::of(&self.directory));
         let inputs = Inputs {
             cluster: spec,
             machine: Machine::look(&config.clusters_dir),
             listen_address: config.listen_address,
             socket_directory: &self.directory.run(),
+            certificate: certificate.as_ref(),
         };
         let mut networks = vec![config.listen_address.into()];
         networks.extend(&config.client_networks);
@@ -85,9 +87,30 @@ impl Cluster {
         }
         [
             ("postgresql.conf", settings::render(&inputs)),
-            ("pg_hba.conf", hba::access(&networks)),
+            ("pg_hba.conf", hba::access(&networks, certificate.is_some())),
             ("pg_ident.conf", hba::identities(&users)),
         ]
+    }
+
+    /// Sees to it that a server which speaks TLS has a certificate with a good part of its life ahead.
+    pub async fn renew_certificate(&self, config: &PostgresqlConfig, spec: &ClusterSpec) -> Result<(), EngineError> {
+        if !offering::tls(&spec.parameters) {
+            return Ok(());
+        }
+        let authority = config.authority.as_deref().ok_or_else(|| {
+            EngineError::permanent(
+                format!("cluster {} is to speak TLS, and nobody issues certificates here", spec.name),
+                "create the instance without tls=true",
+            )
+        })?;
+        let (directory, host) = (&self.directory, config.listen_address);
+        CertificateFiles::renew(directory, &config.user, &spec.name, host, authority).await.map(drop)
+    }
+
+    /// Why a server which speaks TLS needs another certificate.
+    pub fn certificate_trouble(&self, config: &PostgresqlConfig, spec: &ClusterSpec) -> Option<String> {
+        let authority = config.authority.as_deref().filter(|_| offering::tls(&spec.parameters))?;
+        CertificateFiles::renewal_reason(&self.directory, config.listen_address, authority)
     }
 
     /// Makes it serve.
@@ -170,6 +193,7 @@ impl Cluster {
         spec: &ClusterSpec,
     ) -> Result<(), EngineError> {
         supervision.end_stragglers(&config.user).await?;
+        self.renew_certificate(config, spec).await?;
         data::configure(&self.directory, &self.files(config, spec), &config.user)?;
         data::remove_stale_locks(&self.directory)
             .map_err(|error| EngineError::transient_from("the locks of the dead server could not be removed", error))?;

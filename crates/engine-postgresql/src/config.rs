@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use mainstay_engine::CertificateAuthority;
 use mainstay_engine::supervise::EngineUser;
 
 /// Where clusters are kept, who runs them, and where they listen.
@@ -21,6 +23,8 @@ pub struct PostgresqlConfig {
     pub client_networks: Vec<ClientNetwork>,
     /// The port of the shared cluster.
     pub shared_port: u16,
+    /// Who issues certificates; none where nobody does, and no server speaks TLS.
+    pub authority: Option<Arc<dyn CertificateAuthority>>,
 }
 
 impl PostgresqlConfig {
@@ -33,6 +37,7 @@ impl PostgresqlConfig {
             listen_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             client_networks: Vec::new(),
             shared_port: 7432,
+            authority: None,
         }
     }
 }

@@ -94,7 +94,10 @@ impl PostgresqlEngine {
                     (instance.id.clone(), observe::instance_presence(instance, found))
                 })
                 .collect(),
-            changed_settings: data::changed_settings(&cluster.directory, &cluster.files(&self.config, spec)),
+            changed_settings: data::changed_settings(&cluster.directory, &cluster.files(&self.config, spec))
+                .into_iter()
+                .chain(cluster.certificate_trouble(&self.config, spec))
+                .collect(),
         })
     }
 }
@@ -161,6 +164,7 @@ impl Engine for PostgresqlEngine {
 
     async fn reconfigure(&self, spec: &ClusterSpec) -> Result<(), EngineError> {
         let cluster = self.running(spec).await?;
+        cluster.renew_certificate(&self.config, spec).await?;
         data::configure(&cluster.directory, &cluster.files(&self.config, spec), &self.config.user)?;
         let attempt = || failed(format!("the settings of cluster {} could not be put in force", spec.name));
         for statement in ["ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()"] {
@@ -231,8 +235,11 @@ impl Engine for PostgresqlEngine {
         let (user, database) = (credential.username(), names::database(&credential.instance));
         let (address, port) = (self.config.listen_address, cluster.port);
         let authority = SocketAddr::new(address, port);
-        let uri = format!("postgresql://{user}:{}@{authority}/{database}", password.expose_secret());
-        BTreeMap::from([
+        let tls = offering::tls(&cluster.parameters);
+        let verified = if tls { "?sslmode=verify-full" } else { "" };
+        let uri = format!("postgresql://{user}:{}@{authority}/{database}{verified}", password.expose_secret());
+        let certificate = self.config.authority.as_ref().filter(|_| tls).and_then(|authority| authority.certificate());
+        let mut delivery = BTreeMap::from([
             ("type", "postgresql".into()),
             ("provider", "mainstay".into()),
             ("host", address.to_string().into()),
@@ -241,7 +248,9 @@ impl Engine for PostgresqlEngine {
             ("username", user.into()),
             ("password", password.clone()),
             ("uri", uri.into()),
-        ])
+        ]);
+        delivery.extend(certificate.map(|certificate| ("certificates", certificate.into())));
+        delivery
     }
 
     async fn figures(&self, spec: &ClusterSpec) -> Result<Vec<(&'static str, f64)>, EngineError> {

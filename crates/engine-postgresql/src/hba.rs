@@ -8,8 +8,9 @@ use crate::names::ADMIN_ROLE;
 /// The map from users of the machine to the superuser.
 const MAP: &str = "mainstay";
 
-/// `pg_hba.conf`: the first line that fits a connection decides it.
-pub(crate) fn access(networks: &[ClientNetwork]) -> String {
+/// `pg_hba.conf`: the first line that fits a connection decides it. With TLS there is no other way in.
+pub(crate) fn access(networks: &[ClientNetwork], tls: bool) -> String {
+    let host = if tls { "hostssl" } else { "host " };
     let mut text = format!(
         "# Written by Mainstay. What is changed here is changed back.\n\
          local all         {ADMIN_ROLE} peer map={MAP}\n\
@@ -20,7 +21,7 @@ pub(crate) fn access(networks: &[ClientNetwork]) -> String {
     );
     for network in networks {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "host  all         all      {network} scram-sha-256");
+        let _ = writeln!(text, "{host} all         all      {network} scram-sha-256");
     }
     text
 }
@@ -40,13 +41,17 @@ mod tests {
 
     #[test]
     fn the_superuser_is_refused_before_anybody_is_let_in() {
-        let text = access(&["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()]);
+        let networks = ["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        let text = access(&networks, false);
         let rules: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
         let at = |wanted: &[&str]| rules.iter().position(|rule| rule == wanted).unwrap();
         let refused = at(&["host", "all", "mainstay", "all", "reject"]);
         assert!(refused < at(&["host", "all", "all", "127.0.0.1/32", "scram-sha-256"]));
         assert!(refused < at(&["host", "all", "all", "10.0.0.0/8", "scram-sha-256"]));
         assert!(!text.contains("trust"));
+        let encrypted = access(&networks, true);
+        assert_eq!(encrypted.matches("hostssl all").count(), 2);
+        assert!(encrypted.lines().all(|line| !line.starts_with("host ") || line.ends_with("reject")));
     }
 
     #[test]

@@ -37,6 +37,12 @@ pub(crate) fn offering(shared_port: u16) -> Offering {
                 kind: ParameterKind::Integer { min: 20, max: 2_000 },
                 plans: &[Plan::Dedicated],
             },
+            ParameterSpec {
+                name: "tls",
+                description: "Whether the instance's own server is reached by TLS, and not without it",
+                kind: ParameterKind::Choice(&["false", "true"]),
+                plans: &[Plan::Dedicated],
+            },
         ],
         shared_port,
     }
@@ -59,6 +65,11 @@ pub(crate) fn memory_mib(parameters: &Parameters) -> u64 {
 /// The sessions that a dedicated cluster takes.
 pub(crate) fn max_connections(parameters: &Parameters) -> u32 {
     number(parameters, "max_connections").unwrap_or(DEDICATED_MAX_CONNECTIONS)
+}
+
+/// Whether a cluster with these parameters is reached by TLS.
+pub(crate) fn tls(parameters: &Parameters) -> bool {
+    parameters.get("tls") == Some("true")
 }
 
 /// A parameter whose value the offering has been held against when it was set.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
-use mainstay_engine::ClusterSpec;
+use mainstay_engine::{CertificateFiles, ClusterSpec};
 use mainstay_types::Plan;
 
 use crate::machine::Machine;
@@ -25,6 +25,8 @@ pub(crate) struct Inputs<'a> {
     pub machine: Machine,
     pub listen_address: IpAddr,
     pub socket_directory: &'a Path,
+    /// None where it does not speak TLS.
+    pub certificate: Option<&'a CertificateFiles>,
 }
 
 /// The figures that are computed.
@@ -60,7 +62,15 @@ pub(crate) fn render(inputs: &Inputs<'_>) -> String {
     set("superuser_reserved_connections", &RESERVED_CONNECTIONS);
     set("authentication_timeout", &"10s");
     set("password_encryption", &"scram-sha-256");
-    set("ssl", &"off");
+    match inputs.certificate {
+        None => set("ssl", &"off"),
+        Some(files) => {
+            set("ssl", &"on");
+            set("ssl_min_protocol_version", &quoted("TLSv1.2"));
+            set("ssl_cert_file", &quoted(&files.certificate.to_string_lossy()));
+            set("ssl_key_file", &quoted(&files.key.to_string_lossy()));
+        }
+    }
     // A client that is gone is noticed within about two minutes, so that its connection counts no more.
     set("tcp_keepalives_idle", &60);
     set("tcp_keepalives_interval", &15);
@@ -191,6 +201,7 @@ mod tests {
             machine,
             listen_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             socket_directory: Path::new("/srv/it's here/run"),
+            certificate: None,
         };
         let text = render(&inputs);
         for line in [

@@ -20,7 +20,7 @@ use super::submit_drawn;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
 use crate::input::{At, Body, IdempotencyHeader, Key, PageParams, Params, Seconds, WaitParams};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::serve::Stopping;
 
 /// What a consumer asks for.
@@ -173,8 +173,12 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
     let wanted = body.value;
+    if let Some((engine, reason, remedy)) = api.control.missing_engine(&wanted.contract, wanted.engine.as_ref()).await {
+        let detail = format!("engine {engine} can not be used on this machine: {reason}");
+        return Err(Problem::new(Code::EngineMissing, detail).field("engine").remedy(remedy));
+    }
     // Only a cluster of its own needs a port, and asking the machine costs more than everything else here.
-    let busy_ports = if wanted.plan == Some(Plan::Dedicated) { busy_ports() } else { Default::default() };
+    let busy_ports = if wanted.plan != Some(Plan::Shared) { busy_ports() } else { Default::default() };
     let accepted = submit_drawn(|| {
         let command = CreateInstance {
             request: Request { operation: OperationId::from_random(draw_id()), idempotency: body.idempotency.clone() },

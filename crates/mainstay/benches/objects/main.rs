@@ -1,6 +1,7 @@
 //! Figures of object storage: ours, Garage and s3s-fs in turns, with one client, in one run.
 //!
-//! `cargo bench -p mainstay --bench objects`; `-- --quick` takes shorter windows and fewer objects. Ours is durable before it
+//! `cargo bench -p mainstay --bench objects`; `-- --quick` takes shorter windows and fewer objects, and one or more of
+//! `4KiB`, `64KiB`, `1MiB`, `64MiB` and `million` stand for themselves alone. Ours is durable before it
 //! answers; the others sync nothing. Client and servers share the machine.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails stops")]
@@ -23,14 +24,19 @@ const SIZES: [(&str, usize); 4] = [("4 KiB", 4 << 10), ("64 KiB", 64 << 10), ("1
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let parts: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.contains(&&part.replace(' ', ""));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         limits::print();
-        for (name, size) in SIZES {
+        for (name, size) in SIZES.into_iter().filter(|(name, _)| wanted(name)) {
             throughput(name, size, quick).await;
         }
-        million::print(if quick { 100_000 } else { 1_000_000 }).await;
+        if wanted("million") {
+            million::print(if quick { 100_000 } else { 1_000_000 }).await;
+        }
     });
 }
 

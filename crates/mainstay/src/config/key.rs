@@ -25,6 +25,11 @@ pub enum Key {
     ListenApi,
     ListenS3,
     ListenPostgresql,
+    ListenRedis,
+    ListenValkey,
+    ListenNats,
+    ListenRabbitmq,
+    ListenRabbitmqTls,
     ListenDedicatedPorts,
     ListenTlsCertificate,
     ListenTlsKey,
@@ -32,6 +37,10 @@ pub enum Key {
     S3Domain,
     EnginesUser,
     EnginesPostgresqlBinDir,
+    EnginesRedisBinDir,
+    EnginesValkeyBinDir,
+    EnginesNatsBinDir,
+    EnginesRabbitmqBinDir,
     CustodySeal,
     CustodyKeyFile,
     CustodyAuditFile,
@@ -56,7 +65,7 @@ const LETTERS_PER_EDIT: usize = 12;
 
 impl Key {
     /// Every key, in the order of the documentation.
-    pub const ALL: [Key; 33] = [
+    pub const ALL: [Key; 42] = [
         Key::StorageDriver,
         Key::ObjectStoreDriver,
         Key::ObjectStoreEndpoint,
@@ -77,6 +86,11 @@ impl Key {
         Key::ListenApi,
         Key::ListenS3,
         Key::ListenPostgresql,
+        Key::ListenRedis,
+        Key::ListenValkey,
+        Key::ListenNats,
+        Key::ListenRabbitmq,
+        Key::ListenRabbitmqTls,
         Key::ListenDedicatedPorts,
         Key::ListenTlsCertificate,
         Key::ListenTlsKey,
@@ -84,6 +98,10 @@ impl Key {
         Key::S3Domain,
         Key::EnginesUser,
         Key::EnginesPostgresqlBinDir,
+        Key::EnginesRedisBinDir,
+        Key::EnginesValkeyBinDir,
+        Key::EnginesNatsBinDir,
+        Key::EnginesRabbitmqBinDir,
         Key::CustodySeal,
         Key::CustodyKeyFile,
         Key::CustodyAuditFile,
@@ -124,6 +142,11 @@ impl Key {
             Key::ListenApi => "Listen:Api",
             Key::ListenS3 => "Listen:S3",
             Key::ListenPostgresql => "Listen:PostgreSQL",
+            Key::ListenRedis => "Listen:Redis",
+            Key::ListenValkey => "Listen:Valkey",
+            Key::ListenNats => "Listen:NATS",
+            Key::ListenRabbitmq => "Listen:RabbitMQ",
+            Key::ListenRabbitmqTls => "Listen:RabbitMQTls",
             Key::ListenDedicatedPorts => "Listen:DedicatedPorts",
             Key::ListenTlsCertificate => "Listen:TlsCertificate",
             Key::ListenTlsKey => "Listen:TlsKey",
@@ -131,6 +154,10 @@ impl Key {
             Key::S3Domain => "S3:Domain",
             Key::EnginesUser => "Engines:User",
             Key::EnginesPostgresqlBinDir => "Engines:PostgreSQL:BinDir",
+            Key::EnginesRedisBinDir => "Engines:Redis:BinDir",
+            Key::EnginesValkeyBinDir => "Engines:Valkey:BinDir",
+            Key::EnginesNatsBinDir => "Engines:NATS:BinDir",
+            Key::EnginesRabbitmqBinDir => "Engines:RabbitMQ:BinDir",
             Key::CustodySeal => "Custody:Seal",
             Key::CustodyKeyFile => "Custody:KeyFile",
             Key::CustodyAuditFile => "Custody:AuditFile",
@@ -168,14 +195,23 @@ impl Key {
             | Key::ObjectsConnection
             | Key::ArtifactsConnection => "a PostgreSQL URI, postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
             Key::RuntimeEnvironment => "production or development",
-            Key::ListenApi | Key::ListenS3 | Key::ListenPostgresql => {
-                "an IP address and a port, such as 127.0.0.1:7400"
-            }
+            Key::ListenApi
+            | Key::ListenS3
+            | Key::ListenPostgresql
+            | Key::ListenRedis
+            | Key::ListenValkey
+            | Key::ListenNats
+            | Key::ListenRabbitmq
+            | Key::ListenRabbitmqTls => "an IP address and a port, such as 127.0.0.1:7400",
             Key::ListenDedicatedPorts => "a port from 1024 to 65000",
             Key::ListenTlsCertificate => "the absolute path of a PEM file with the certificate and its chain",
             Key::ListenTlsKey => "the absolute path of a PEM file with the private key",
             Key::EnginesUser => "the name of a system user other than root",
-            Key::EnginesPostgresqlBinDir => "the absolute path of a folder, such as /usr/lib/postgresql/15/bin",
+            Key::EnginesPostgresqlBinDir
+            | Key::EnginesRedisBinDir
+            | Key::EnginesValkeyBinDir
+            | Key::EnginesNatsBinDir
+            | Key::EnginesRabbitmqBinDir => "the absolute path of a folder, such as /usr/lib/postgresql/15/bin",
             Key::CustodySeal => "key-file or shamir",
             Key::CustodyAuditFile => "the absolute path of a file",
             Key::CustodyKeyFile => "the absolute path of a file with 32 random bytes that its owner alone can read",

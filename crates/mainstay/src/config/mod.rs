@@ -113,6 +113,14 @@ pub struct Listen {
     pub s3: SocketAddr,
     /// The shared PostgreSQL cluster.
     pub postgresql: SocketAddr,
+    /// The shared clusters of Redis and of Valkey.
+    pub redis: SocketAddr,
+    pub valkey: SocketAddr,
+    /// The shared NATS cluster.
+    pub nats: SocketAddr,
+    /// The shared RabbitMQ cluster, plain and with TLS, on one address.
+    pub rabbitmq: SocketAddr,
+    pub rabbitmq_tls: SocketAddr,
     /// The first port of dedicated clusters; they take it and those above.
     pub dedicated_ports: u16,
     /// What the API and the S3 API are served in TLS with; none where it is plain.
@@ -133,6 +141,11 @@ pub struct Engines {
     pub user: Option<String>,
     /// The folder of PostgreSQL's programs; none where the newest on the machine is to be found.
     pub postgresql_bin_dir: Option<PathBuf>,
+    /// The folders of the others' programs; none where they are to be found in the usual places.
+    pub redis_bin_dir: Option<PathBuf>,
+    pub valkey_bin_dir: Option<PathBuf>,
+    pub nats_bin_dir: Option<PathBuf>,
+    pub rabbitmq_bin_dir: Option<PathBuf>,
 }
 
 /// How secrets are kept.

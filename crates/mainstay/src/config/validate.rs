@@ -19,6 +19,11 @@ use super::{
 const DEFAULT_API: &str = "127.0.0.1:7400";
 const DEFAULT_S3: &str = "127.0.0.1:7401";
 const DEFAULT_POSTGRESQL: &str = "127.0.0.1:7432";
+const DEFAULT_REDIS: &str = "127.0.0.1:7479";
+const DEFAULT_VALKEY: &str = "127.0.0.1:7478";
+const DEFAULT_NATS: &str = "127.0.0.1:7422";
+const DEFAULT_RABBITMQ: &str = "127.0.0.1:7472";
+const DEFAULT_RABBITMQ_TLS: &str = "127.0.0.1:7471";
 const DEFAULT_DEDICATED_PORTS: u16 = 7500;
 const DEFAULT_FILTER: &str = "info";
 
@@ -180,7 +185,21 @@ fn listen(reader: &mut Reader<'_>) -> Listen {
     let api = reader.read_or(Key::ListenApi, address, DEFAULT_API);
     let postgresql = reader.read_or(Key::ListenPostgresql, address, DEFAULT_POSTGRESQL);
     let s3 = reader.read_or(Key::ListenS3, address, DEFAULT_S3);
-    let ports = [(Key::ListenApi, api), (Key::ListenS3, s3), (Key::ListenPostgresql, postgresql)];
+    let redis = reader.read_or(Key::ListenRedis, address, DEFAULT_REDIS);
+    let valkey = reader.read_or(Key::ListenValkey, address, DEFAULT_VALKEY);
+    let nats = reader.read_or(Key::ListenNats, address, DEFAULT_NATS);
+    let rabbitmq = reader.read_or(Key::ListenRabbitmq, address, DEFAULT_RABBITMQ);
+    let rabbitmq_tls = reader.read_or(Key::ListenRabbitmqTls, address, DEFAULT_RABBITMQ_TLS);
+    let ports = [
+        (Key::ListenApi, api),
+        (Key::ListenS3, s3),
+        (Key::ListenPostgresql, postgresql),
+        (Key::ListenRedis, redis),
+        (Key::ListenValkey, valkey),
+        (Key::ListenNats, nats),
+        (Key::ListenRabbitmq, rabbitmq),
+        (Key::ListenRabbitmqTls, rabbitmq_tls),
+    ];
     for (place, (key, address)) in ports.iter().enumerate() {
         let Some((other, _)) = ports[..place].iter().find(|(_, before)| before.port() == address.port()) else {
             continue;
@@ -194,7 +213,12 @@ fn listen(reader: &mut Reader<'_>) -> Listen {
         _ => Err(format!("is {}, which is no such port", echo(text))),
     });
     let dedicated_ports = dedicated_ports.unwrap_or(DEFAULT_DEDICATED_PORTS);
-    Listen { api, s3, postgresql, dedicated_ports, tls: tls(reader) }
+    if rabbitmq.ip() != rabbitmq_tls.ip() {
+        let origin = reader.origin(Key::ListenRabbitmqTls).or(reader.origin(Key::ListenRabbitmq));
+        let problem = format!("and {} are on different addresses", Key::ListenRabbitmq.name());
+        reader.mistakes.push(Mistake::about(Key::ListenRabbitmqTls, origin, problem, "give both the same address"));
+    }
+    Listen { api, s3, postgresql, redis, valkey, nats, rabbitmq, rabbitmq_tls, dedicated_ports, tls: tls(reader) }
 }
 
 fn tls(reader: &mut Reader<'_>) -> Option<TlsFiles> {
@@ -225,7 +249,14 @@ fn engines(reader: &mut Reader<'_>) -> Engines {
         _ if !is_user_name(text) => Err(format!("is {}, which is no user name", echo(text))),
         _ => Ok(text.to_owned()),
     });
-    Engines { user, postgresql_bin_dir: reader.read(Key::EnginesPostgresqlBinDir, absolute_path) }
+    Engines {
+        user,
+        postgresql_bin_dir: reader.read(Key::EnginesPostgresqlBinDir, absolute_path),
+        redis_bin_dir: reader.read(Key::EnginesRedisBinDir, absolute_path),
+        valkey_bin_dir: reader.read(Key::EnginesValkeyBinDir, absolute_path),
+        nats_bin_dir: reader.read(Key::EnginesNatsBinDir, absolute_path),
+        rabbitmq_bin_dir: reader.read(Key::EnginesRabbitmqBinDir, absolute_path),
+    }
 }
 
 /// The rule of Debian's `adduser` and of `useradd` (NAME_REGEX): what they would not make cannot be a user.

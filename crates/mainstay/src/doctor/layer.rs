@@ -56,6 +56,11 @@ impl Ports {
             (Key::ListenApi, listen.api),
             (Key::ListenS3, listen.s3),
             (Key::ListenPostgresql, listen.postgresql),
+            (Key::ListenRedis, listen.redis),
+            (Key::ListenValkey, listen.valkey),
+            (Key::ListenNats, listen.nats),
+            (Key::ListenRabbitmq, listen.rabbitmq),
+            (Key::ListenRabbitmqTls, listen.rabbitmq_tls),
             (Key::ListenDedicatedPorts, dedicated),
         ];
         Self {

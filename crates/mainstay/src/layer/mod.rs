@@ -1,10 +1,12 @@
 //! The layer, put together from its configuration: build, run, drain.
 
 mod admin_token;
+mod authority;
 mod content_keys;
 mod data_dir;
 mod data_plane;
 mod databases;
+mod engines;
 mod feed;
 mod master_key;
 mod object_store;
@@ -18,20 +20,19 @@ use std::sync::Arc;
 
 use mainstay_control::{Control, Reconciler};
 use mainstay_custody::Custody;
-use mainstay_engine::supervise::{EngineUser, UserError};
-use mainstay_engine::{Engine, EngineError};
-use mainstay_engine_postgresql::{PostgresqlConfig, PostgresqlEngine};
+use mainstay_engine::Engine;
+use mainstay_engine::supervise::UserError;
 use mainstay_http::Api;
 use mainstay_journal::Journal;
 use mainstay_secrets::{AuditFile, KeyFile, Secrets};
 use mainstay_secrets_engine::{Kind, Refusal};
 use mainstay_storage::{Claim, Service, Store};
-use mainstay_types::ClusterName;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::{Config, Key, Seal};
 
+use self::authority::LayerAuthority;
 use self::databases::LayerDatabases;
 use self::master_key::LayerKeyFile;
 use self::object_store::{ObjectStore, ObjectStoreError};
@@ -41,6 +42,7 @@ use self::witness::JournalWitness;
 pub use admin_token::TokenFileError;
 pub use data_dir::{DataDir, DataDirError, Holder};
 pub use data_plane::{Plane, PlaneError};
+pub use engines::{engines, stop_all};
 
 /// How many ports dedicated clusters may be given: far more than one machine can run.
 const DEDICATED_PORTS: u16 = 500;
@@ -122,7 +124,6 @@ impl Layer {
     /// Builds the layer: takes the data directory, opens and claims the stores, prepares the engines.
     pub async fn build(config: Config) -> Result<Self, BuildError> {
         let data_dir = DataDir::take(&config)?;
-        let mut engines = engines(&config)?;
         let location = config.storage.location(Service::Journal);
         let store = Store::open(&location, Service::Journal, mainstay_journal::SCHEMA).await;
         let store = store.map_err(BuildError::JournalStore)?;
@@ -130,6 +131,9 @@ impl Layer {
         let claim = store.claim(&claimant).await.map_err(BuildError::Claim)?;
         let journal = Journal::open(store).await.map_err(BuildError::Journal)?;
         let (custody, key_file) = open_custody(&config).await?;
+        let authority = Arc::new(LayerAuthority::new(custody.clone()));
+        authority.look().await;
+        let mut engines = engines(&config, Some(authority)).await?;
         let object_store = match &config.object_store {
             Some(own) => Some(ObjectStore::open(&config, own, &custody, &claimant).await?),
             None => None,
@@ -212,30 +216,8 @@ impl Layer {
     }
 }
 
-/// Every engine that this version has whose clusters are processes.
-pub fn engines(config: &Config) -> Result<Vec<Arc<dyn Engine>>, UserError> {
-    let user = EngineUser::resolve(config.engines.user.as_deref())?;
-    let postgresql = PostgresqlConfig {
-        bin_dir: config.engines.postgresql_bin_dir.clone(),
-        listen_address: config.listen.postgresql.ip(),
-        shared_port: config.listen.postgresql.port(),
-        ..PostgresqlConfig::new(config.data_dir.join("clusters"), user)
-    };
-    Ok(vec![Arc::new(PostgresqlEngine::new(postgresql))])
-}
-
 async fn listen(key: Key, address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, key, source })
-}
-
-/// Stops every process of these engines in order, also of clusters that no journal knows any more; the data stays.
-/// Answers what could not be stopped.
-pub async fn stop_all(engines: &[Arc<dyn Engine>]) -> Vec<(ClusterName, EngineError)> {
-    let mut failures = Vec::new();
-    for engine in engines {
-        failures.extend(engine.stop_all().await);
-    }
-    failures
 }
 
 /// Who claims the state, as an operator on another machine recognises it.

@@ -18,9 +18,14 @@ pub struct Doctor {
 impl Doctor {
     pub fn run(&self, global: &Global) -> ExitCode {
         let config = self.config.load_for_development(global);
-        // A missing user for engines is one of the doctor's own checks.
-        let engines = config.as_ref().ok().and_then(|config| engines(config).ok()).unwrap_or_default();
-        let report = runtime().block_on(examine(config.as_ref(), &engines));
+        let report = runtime().block_on(async {
+            let engines = match &config {
+                // A missing user for engines is one of the doctor's own checks.
+                Ok(config) => engines(config, None).await.unwrap_or_default(),
+                Err(_) => Vec::new(),
+            };
+            examine(config.as_ref(), &engines).await
+        });
         if global.wants_json() {
             match serde_json::to_string_pretty(&report) {
                 Ok(json) => println!("{json}"),

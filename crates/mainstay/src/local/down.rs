@@ -68,7 +68,7 @@ fn stop(config: Config) -> Result<String, DownError> {
     // A control plane that was killed, or that runs as a service, has left its engines running. They are found by
     // what is on disk, so that they are stopped whatever has become of the journal.
     let _held = DataDir::take(&config)?;
-    let failures = runtime().block_on(async { Ok::<_, DownError>(stop_all(&engines(&config)?).await) })?;
+    let failures = runtime().block_on(async { Ok::<_, DownError>(stop_all(&engines(&config, None).await?).await) })?;
     if let Some((cluster, error)) = failures.into_iter().next() {
         return Err(DownError::Engine(cluster, error));
     }

@@ -72,6 +72,11 @@ impl Layer {
             ("Listen__Api".to_owned(), format!("127.0.0.1:{}", ports.api)),
             ("Listen__S3".to_owned(), format!("127.0.0.1:{}", ports.s3)),
             ("Listen__PostgreSQL".to_owned(), format!("127.0.0.1:{}", ports.postgresql)),
+            ("Listen__Redis".to_owned(), format!("127.0.0.1:{}", ports.redis)),
+            ("Listen__Valkey".to_owned(), format!("127.0.0.1:{}", ports.valkey)),
+            ("Listen__NATS".to_owned(), format!("127.0.0.1:{}", ports.nats)),
+            ("Listen__RabbitMQ".to_owned(), format!("127.0.0.1:{}", ports.rabbitmq)),
+            ("Listen__RabbitMQTls".to_owned(), format!("127.0.0.1:{}", ports.rabbitmq_tls)),
             ("Listen__DedicatedPorts".to_owned(), ports.dedicated.to_string()),
         ];
         environment.extend(options.environment.into_iter().map(|(name, value)| (name.to_owned(), value)));

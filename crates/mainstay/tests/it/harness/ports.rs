@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Below what the kernel gives to outgoing connections (32768 and above on Linux), so that none is in the way.
 const FIRST: u16 = 12_000;
-const BLOCKS: u16 = 1_000;
-/// The API, the S3 API, the shared PostgreSQL, and dedicated clusters. A layer may give more ports than these to dedicated
+const BLOCKS: u16 = 600;
+/// The API, the S3 API, the shared clusters, and dedicated ones. A layer may give more ports than these to dedicated
 /// clusters, but it begins with the first, and no test makes so many.
-const BLOCK: u16 = 20;
+const BLOCK: u16 = 30;
 
 /// The ports of one layer.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,11 @@ pub struct Ports {
     pub api: u16,
     pub s3: u16,
     pub postgresql: u16,
+    pub redis: u16,
+    pub valkey: u16,
+    pub nats: u16,
+    pub rabbitmq: u16,
+    pub rabbitmq_tls: u16,
     pub dedicated: u16,
 }
 
@@ -30,7 +35,17 @@ impl Ports {
             let block = (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % BLOCKS;
             let first = FIRST + block * BLOCK;
             if is_free(first..=first + BLOCK - 1) {
-                return Self { api: first, s3: first + 1, postgresql: first + 2, dedicated: first + 3 };
+                return Self {
+                    api: first,
+                    s3: first + 1,
+                    postgresql: first + 2,
+                    redis: first + 3,
+                    valkey: first + 4,
+                    nats: first + 5,
+                    rabbitmq: first + 6,
+                    rabbitmq_tls: first + 7,
+                    dedicated: first + 8,
+                };
             }
         }
         panic!("no block of {BLOCK} ports above {FIRST} is free");
