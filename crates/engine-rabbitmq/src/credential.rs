@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_engine::{CredentialSpec, EngineError, InstanceSpec};
 use secrecy::SecretString;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
@@ -11,12 +12,18 @@ use crate::api::{Api, failed};
 use crate::names::virtual_host;
 use crate::offering::Limits;
 use crate::password::{self, ALGORITHM};
+use crate::percent::encode;
 
 /// How long the connections of a removed user may take to end. The node gives a client that does not answer 30 s, in which
 /// it carries out nothing for it.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(40);
 /// How often is looked whether they have ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Deserialize)]
+struct Permission {
+    vhost: String,
+}
 
 /// Makes a credential work, or puts right what somebody changed about it. Gives what its password is checked with.
 pub(crate) async fn bind(
@@ -49,6 +56,11 @@ pub(crate) async fn bind(
         "permissions": [{ "user": user, "vhost": host, "configure": ALL, "write": ALL, "read": ALL }],
     });
     api.post("definitions", &definitions).await.map_err(attempt())?;
+    // What it is allowed elsewhere, somebody else gave it.
+    let permissions: Vec<Permission> = api.get(&format!("users/{user}/permissions")).await.map_err(attempt())?;
+    for strange in permissions.iter().filter(|permission| permission.vhost != host) {
+        api.delete(&format!("permissions/{}/{user}", encode(&strange.vhost))).await.map_err(attempt())?;
+    }
     Ok(verifier)
 }
 

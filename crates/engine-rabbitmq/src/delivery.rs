@@ -1,13 +1,13 @@
 //! What a consumer connects with.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use mainstay_engine::{CredentialSpec, InstanceSpec};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::names::virtual_host;
+use crate::percent::encode;
 
 /// How a client reaches the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,32 +46,16 @@ pub(crate) fn delivery(
     .collect()
 }
 
-/// Everything but unreserved characters is encoded (RFC 3986, sections 2.1 and 2.3).
-fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
-            _ => {
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use mainstay_engine::{CredentialSpec, InstanceSpec};
     use mainstay_types::{BindingId, InstanceId, InstanceName, Parameters, Timestamp};
     use secrecy::ExposeSecret;
 
-    use super::{Endpoint, delivery, encode};
+    use super::{Endpoint, delivery};
 
     #[test]
     fn a_password_is_encoded_in_the_uri_alone() {
-        assert_eq!(encode("aZ9-._~"), "aZ9-._~");
-        assert_eq!(encode("a/b@c:%é"), "a%2Fb%40c%3A%25%C3%A9");
         let instance = InstanceSpec {
             id: InstanceId::from_random(0),
             name: InstanceName::first(),

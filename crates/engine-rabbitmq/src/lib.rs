@@ -25,6 +25,7 @@ mod names;
 mod observe;
 mod offering;
 mod password;
+mod percent;
 mod ports;
 mod roster;
 mod settings;

@@ -5,5 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conforms;
+mod drift;
 mod isolation;
 mod place;
+mod recovery;
+mod refusals;

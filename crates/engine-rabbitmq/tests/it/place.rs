@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
-};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use mainstay_engine::supervise::EngineUser;
@@ -70,6 +68,12 @@ impl Place {
 
     pub fn log(&self, cluster: &ClusterSpec) -> String {
         std::fs::read_to_string(self.path(cluster, "log/engine.log")).unwrap_or_default()
+    }
+
+    /// One of RabbitMQ's own tools.
+    pub fn program(&self, name: &str) -> PathBuf {
+        let versions = std::fs::read_dir("/usr/lib/rabbitmq/lib").unwrap().flatten();
+        versions.map(|version| version.path().join("sbin").join(name)).find(|program| program.exists()).unwrap()
     }
 
     /// A JSON file of a cluster's.
@@ -166,10 +170,6 @@ pub async fn declare(channel: &Channel, name: &str, argument: Option<(&str, &str
     }
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(name.into(), options, arguments).await.map(drop)
-}
-
-pub async fn delete(channel: &Channel, name: &str) {
-    channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.unwrap();
 }
 
 /// Publishes a persistent message; whether it was confirmed.
