@@ -34,8 +34,9 @@ pub(crate) async fn observe(
     credentials: &[CredentialSpec],
 ) -> Result<Observation, EngineError> {
     let secret = cluster.secret()?;
+    // The file first: what is written after it was looked at is not taken for unread.
+    let look = cluster.register.look(cluster)?;
     let server = cluster.admin.server(&secret).await?;
-    let look = cluster.register.look(cluster).await?;
     let account = |instance: &InstanceId| names::account(&secret, instance);
 
     let mut lost = streams::Streams::new();

@@ -3,14 +3,13 @@
 
 use std::fs;
 use std::mem;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use mainstay_engine::EngineError;
 use mainstay_engine::supervise::{Process, Signal, write_file};
 use mainstay_types::Timestamp;
-use tokio::sync::{Mutex, MutexGuard, oneshot};
+use tokio::sync::{Mutex, oneshot};
 
 use crate::accounts::{Accounts, Change};
 use crate::capacity::Capacity;
@@ -31,17 +30,23 @@ const LOG_LINES: usize = 200;
 /// What is known of a cluster's accounts, and what is waiting to become so.
 #[derive(Debug, Default)]
 pub(crate) struct Register {
-    current: Mutex<Option<Current>>,
+    /// Who has it writes the files and has the server read them, one after the other.
+    turn: Mutex<()>,
+    /// As it is written, which the server may be reading still. Held for moments only, so that whoever looks at a cluster
+    /// does not wait for the server.
+    current: StdMutex<Option<Current>>,
     /// Bounded by its callers, each of which waits for its own.
     waiting: StdMutex<Vec<Waiting>>,
 }
 
-/// The accounts as they are in force.
+/// The accounts as they are written.
 #[derive(Debug, Clone)]
-pub(crate) struct Current {
-    pub accounts: Accounts,
+struct Current {
+    accounts: Accounts,
     /// The file that the server is known to have read; none where that is not known.
     in_force: Option<String>,
+    /// Whether the server is reading the file.
+    reading: bool,
 }
 
 #[derive(Debug)]
@@ -56,110 +61,166 @@ pub(crate) struct Look {
     pub accounts: Accounts,
     pub expected: String,
     pub found: std::io::Result<String>,
-    /// When the file was last written.
+    /// When the file was last written; none while the server is reading it.
     pub written_at: Option<Timestamp>,
 }
 
 impl Register {
     /// Makes a change, and answers once the server has it.
     pub async fn change(cluster: &Arc<Cluster>, change: Change) -> Result<(), EngineError> {
-        let (answer, answered) = oneshot::channel();
-        let waiting = || cluster.register.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting().push(Waiting { change, answer });
+        let (answer, mut answered) = oneshot::channel();
+        cluster.register.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { change, answer });
         // In a task of its own, which goes on when its caller does not wait any longer: others may be waiting for it.
-        tokio::spawn({
+        let task = tokio::spawn({
             let cluster = cluster.clone();
-            async move { cluster.register.take_turn(&cluster).await }
+            async move {
+                // Whoever has the turn before may make this change too. All answers are given when a turn is over, so
+                // that one is never given up in its middle.
+                tokio::select! {
+                    biased;
+                    answer = &mut answered => return answer,
+                    () = cluster.register.take_turn(&cluster) => {}
+                }
+                answered.await
+            }
         });
-        let gone = |_| EngineError::transient("the change was given up because the control plane ends");
-        answered.await.unwrap_or_else(|error| Err(gone(error)))
+        // Once this is over, nothing of it holds the cluster any more.
+        match task.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(EngineError::transient("the change was given up")),
+        }
     }
 
     /// Writes the server's files anew and has it read them, whether or not anything is another.
     pub async fn put_in_force_anew(&self, cluster: &Cluster, process: &Process) -> Result<(), EngineError> {
-        let mut current = self.lock(cluster).await?;
-        let Some(current) = current.as_mut() else { return Ok(()) };
-        current.in_force = None;
-        let accounts = current.accounts.clone();
-        put_in_force(cluster, process, current, accounts).await
+        let _turn = self.turn.lock().await;
+        let accounts = self.with(cluster, |current| {
+            current.in_force = None;
+            current.accounts.clone()
+        })?;
+        self.put_in_force(cluster, process, accounts).await
     }
 
     /// Writes the files for a server that is about to be started.
     pub async fn prepare(&self, cluster: &Cluster) -> Result<(), EngineError> {
-        let mut current = self.current.lock().await;
-        let accounts = ledger::read(&cluster.directory, &cluster.secret()?)?;
-        ledger::write(&cluster.directory, &accounts)?;
-        let text = render(cluster, &accounts)?;
-        write_file(&cluster.directory.data(), FILE, &text, &cluster.config.user)?;
-        // What a starting server finds, it has read once it answers.
-        *current = Some(Current { accounts, in_force: Some(text) });
-        Ok(())
+        let _turn = self.turn.lock().await;
+        *self.current() = None;
+        self.with(cluster, |current| {
+            let text = write(cluster, &current.accounts)?;
+            // What a starting server finds, it has read once it answers.
+            current.in_force = Some(text);
+            Ok(())
+        })?
     }
 
     /// Looks at the accounts and at the server's file.
-    pub async fn look(&self, cluster: &Cluster) -> Result<Look, EngineError> {
-        let current = self.lock(cluster).await?;
-        let Some(Current { accounts, .. }) = current.clone() else {
-            return Err(EngineError::transient("the cluster's accounts are not known"));
-        };
-        let path = cluster.directory.data().join(FILE);
-        let expected = render(cluster, &accounts)?;
-        let modified = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
-        let written_at = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        let written_at =
-            written_at.map(|since| Timestamp::from_micros(since.as_micros().try_into().unwrap_or(i64::MAX)));
-        Ok(Look { accounts, expected, found: fs::read_to_string(path), written_at })
+    pub fn look(&self, cluster: &Cluster) -> Result<Look, EngineError> {
+        self.with(cluster, |current| {
+            let path = cluster.directory.data().join(FILE);
+            let modified = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
+            let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).filter(|_| !current.reading);
+            Ok(Look {
+                expected: render(cluster, &current.accounts)?,
+                accounts: current.accounts.clone(),
+                found: fs::read_to_string(path),
+                written_at: since.map(|since| Timestamp::from_micros(since.as_micros().try_into().unwrap_or(i64::MAX))),
+            })
+        })?
     }
 
     /// Makes all changes that wait.
     async fn take_turn(&self, cluster: &Cluster) {
-        // The process first: who starts the cluster has that and then wants the register.
+        // The process before the turn: who starts the cluster has the one and then wants the other.
         let process = cluster.running().await;
-        let mut current = self.current.lock().await;
+        let _turn = self.turn.lock().await;
         let waiting = mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if waiting.is_empty() {
             return;
         }
-        let loaded = load(cluster, &mut current);
-        let (process, current) = match (process, loaded) {
-            (Ok(process), Ok(current)) => (process, current),
+        let accounts = self.with(cluster, |current| current.accounts.clone());
+        let (process, mut accounts) = match (process, accounts) {
+            (Ok(process), Ok(accounts)) => (process, accounts),
             (Err(error), _) | (_, Err(error)) => return refuse(waiting, &error),
         };
         let capacity = Capacity::look(&cluster.config.clusters_dir);
-        let mut accounts = current.accounts.clone();
-        let mut accepted = Vec::with_capacity(waiting.len());
-        for Waiting { change, answer } in waiting {
-            match accounts.apply(change, &capacity) {
-                Ok(()) => accepted.push(answer),
-                // Who does not wait any longer does not need an answer.
-                Err(error) => drop(answer.send(Err(error))),
-            }
-        }
-        let done = put_in_force(cluster, &process, current, accounts).await;
-        for answer in accepted {
-            let _ = answer.send(done.as_ref().copied().map_err(repeated));
+        let apply = |Waiting { change, answer }| (answer, accounts.apply(change, &capacity));
+        let applied: Vec<_> = waiting.into_iter().map(apply).collect();
+        let done = self.put_in_force(cluster, &process, accounts).await;
+        for (answer, accepted) in applied {
+            // Who does not wait any longer does not need an answer.
+            let _ = answer.send(accepted.and_then(|()| done.as_ref().copied().map_err(repeated)));
         }
     }
 
-    async fn lock(&self, cluster: &Cluster) -> Result<MutexGuard<'_, Option<Current>>, EngineError> {
-        let mut current = self.current.lock().await;
-        load(cluster, &mut current)?;
-        Ok(current)
+    /// Makes these accounts those that the server has. Where it refuses them, everything is as it was before. The turn has
+    /// to be the caller's.
+    async fn put_in_force(&self, cluster: &Cluster, process: &Process, next: Accounts) -> Result<(), EngineError> {
+        let text = render(cluster, &next)?;
+        let found = fs::read_to_string(cluster.directory.data().join(FILE));
+        let is_written = found.is_ok_and(|found| found == text);
+        let before = self.with(cluster, |current| {
+            let is_read = is_written && current.in_force.as_ref() == Some(&text);
+            if is_read {
+                // What the server does not know of may be another all the same.
+                ledger::write(&cluster.directory, &next)?;
+                current.accounts = next;
+                return Ok(None);
+            }
+            let before = mem::replace(&mut current.accounts, next);
+            (current.in_force, current.reading) = (None, true);
+            match write(cluster, &current.accounts) {
+                Ok(_) => Ok(Some(before)),
+                Err(error) => restore(cluster, current, before).and(Err(error)),
+            }
+        })??;
+        let Some(before) = before else { return Ok(()) };
+        let reading = Reading(self);
+        let read = reload(cluster, process).await;
+        drop(reading);
+        self.with(cluster, |current| match read {
+            Ok(()) => {
+                current.in_force = Some(text);
+                Ok(())
+            }
+            // The server goes on with what it had, and would find that again if it were started anew.
+            Err(error) => restore(cluster, current, before).and(Err(error)),
+        })?
+    }
+
+    /// Does something with the accounts, which are read first where they are not known yet.
+    fn with<T>(&self, cluster: &Cluster, act: impl FnOnce(&mut Current) -> T) -> Result<T, EngineError> {
+        let mut current = self.current();
+        let current = match &mut *current {
+            Some(current) => current,
+            none => {
+                let accounts = ledger::read(&cluster.directory, &cluster.secret()?)?;
+                none.insert(Current { accounts, in_force: None, reading: false })
+            }
+        };
+        Ok(act(current))
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Option<Current>> {
+        // What a panic leaves half-done is in the files, which are compared with it at every look.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn load<'a>(cluster: &Cluster, current: &'a mut Option<Current>) -> Result<&'a mut Current, EngineError> {
-    if current.is_none() {
-        let accounts = ledger::read(&cluster.directory, &cluster.secret()?)?;
-        *current = Some(Current { accounts, in_force: None });
+/// While it lives, the server is reading its file; also who does not wait any longer says when that is over.
+struct Reading<'a>(&'a Register);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if let Some(current) = &mut *self.0.current() {
+            current.reading = false;
+        }
     }
-    current.as_mut().ok_or_else(|| EngineError::transient("the cluster's accounts are not known"))
 }
 
 fn render(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError> {
     let server = Server {
         cluster: &cluster.name,
-        address: SocketAddr::new(cluster.config.listen_address, cluster.address.port()),
+        address: cluster.address,
         keeper: &names::keeper(&cluster.secret()?),
         connections: Capacity::look(&cluster.config.clusters_dir).connections,
         encrypted: cluster.is_certified(),
@@ -167,34 +228,18 @@ fn render(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError>
     Ok(render::render(&server, accounts))
 }
 
-/// Makes these accounts those that the server has. Where it refuses them, everything is as it was before.
-async fn put_in_force(
-    cluster: &Cluster,
-    process: &Process,
-    current: &mut Current,
-    accounts: Accounts,
-) -> Result<(), EngineError> {
-    let data = cluster.directory.data();
-    let text = render(cluster, &accounts)?;
-    ledger::write(&cluster.directory, &accounts)?;
-    let is_written = fs::read_to_string(data.join(FILE)).is_ok_and(|found| found == text);
-    if !is_written || current.in_force.as_ref() != Some(&text) {
-        current.in_force = None;
-        let written = write_file(&data, FILE, &text, &cluster.config.user);
-        let read = match written {
-            Ok(()) => reload(cluster, process).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = read {
-            // The server goes on with what it had, and would find that again if it were started anew.
-            let before = render(cluster, &current.accounts)?;
-            ledger::write(&cluster.directory, &current.accounts)?;
-            write_file(&data, FILE, &before, &cluster.config.user)?;
-            return Err(error);
-        }
-    }
-    *current = Current { accounts, in_force: Some(text) };
-    Ok(())
+/// Writes both files, ours and the server's, and answers the text of the latter.
+fn write(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError> {
+    let text = render(cluster, accounts)?;
+    ledger::write(&cluster.directory, accounts)?;
+    write_file(&cluster.directory.data(), FILE, &text, &cluster.config.user)?;
+    Ok(text)
+}
+
+/// Brings back what was before a change that did not come into force.
+fn restore(cluster: &Cluster, current: &mut Current, before: Accounts) -> Result<(), EngineError> {
+    (current.accounts, current.reading) = (before, false);
+    write(cluster, &current.accounts).map(drop)
 }
 
 /// Has the server read its file again, and waits until it has.
