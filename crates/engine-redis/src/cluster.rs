@@ -93,7 +93,9 @@ impl Cluster {
             None => {
                 settings::refuse_beyond_machine(spec, Machine::look())?;
                 self.directory.socket("admin.sock")?;
-                let program = install::required(config.flavour, config.bin_dir.as_deref())?.program;
+                let (flavour, bin_dir) = (config.flavour, config.bin_dir.as_deref());
+                let program =
+                    install::program(flavour, bin_dir).ok_or_else(|| install::not_installed(flavour, bin_dir))?;
                 self.directory.prepare(&config.user)?;
                 supervision.lock()?;
                 let how = self.data_directory(config, spec)?;
@@ -224,20 +226,27 @@ impl Cluster {
     ) -> Result<Arc<Process>, EngineError> {
         supervision.end_stragglers(&config.user).await?;
         self.renew_certificate(config, spec).await?;
-        let secret = admin_secret(&self.directory)?;
-        data::prepare_users(&self.directory, &hashed(&secret), &config.user)?;
-        let settings = self.settings(config, spec).render();
-        write_file(&self.directory.data(), data::SETTINGS, &settings, &config.user)?;
+        self.write_files(config, spec).await?;
         refuse_taken_port(SocketAddr::new(config.listen_address, spec.port), &spec.name)?;
         self.forget().await;
         let started = supervision.start(&self.launch_of(program, config), |_| self.readiness()).await;
-        started.map_err(|error| match is_built_without_tls(&error.to_string()) {
-            true => EngineError::permanent(
-                format!("cluster {} is to speak TLS, and {} was built without TLS", spec.name, config.flavour.name()),
-                "install a build with TLS, such as Debian's package, or create the instance with tls=false",
-            ),
-            false => error,
-        })
+        started.map_err(|error| explained(error, config, spec))
+    }
+
+    /// Writes what the server reads when it starts. At the same time, because each waits for the disk.
+    async fn write_files(&self, config: &RedisConfig, spec: &ClusterSpec) -> Result<(), EngineError> {
+        let (directory, user) = (self.directory.clone(), config.user.clone());
+        let users = tokio::task::spawn_blocking(move || {
+            let secret = admin_secret(&directory)?;
+            data::prepare_users(&directory, &hashed(&secret), &user)
+        });
+        let (directory, user) = (self.directory.clone(), config.user.clone());
+        let text = self.settings(config, spec).render();
+        let settings = tokio::task::spawn_blocking(move || write_file(&directory.data(), data::SETTINGS, &text, &user));
+        let failed = |error| EngineError::transient_from("the server's files could not be written", error);
+        let (users, settings) = tokio::join!(users, settings);
+        users.map_err(failed)??;
+        settings.map_err(failed)?
     }
 
     /// Forgets what is true of a running server only.
@@ -256,8 +265,8 @@ impl Cluster {
 
     /// What its process was started as.
     fn launch(&self, config: &RedisConfig) -> Launch {
-        let program = install::installed(config.flavour, config.bin_dir.as_deref());
-        self.launch_of(program.map(|found| found.program).unwrap_or_default(), config)
+        let program = install::program(config.flavour, config.bin_dir.as_deref());
+        self.launch_of(program.unwrap_or_default(), config)
     }
 
     fn launch_of(&self, program: PathBuf, config: &RedisConfig) -> Launch {
@@ -276,6 +285,21 @@ impl Cluster {
             self.admin.query::<()>(&set).await.map_err(failed("the new certificate could not be put in force"))?;
         }
         Ok(())
+    }
+}
+
+/// What a server that did not start lacks, where that can be told.
+fn explained(error: EngineError, config: &RedisConfig, spec: &ClusterSpec) -> EngineError {
+    let (flavour, bin_dir) = (config.flavour, config.bin_dir.as_deref());
+    if is_built_without_tls(&error.to_string()) {
+        return EngineError::permanent(
+            format!("cluster {} is to speak TLS, and {} was built without TLS", spec.name, flavour.name()),
+            "install a build with TLS, such as Debian's package, or create the instance with tls=false",
+        );
+    }
+    match install::installed(flavour, bin_dir) {
+        Some(_) => error,
+        None => install::not_installed(flavour, bin_dir),
     }
 }
 

@@ -40,7 +40,8 @@ pub(crate) async fn bind(
         .clone();
     let bound = async {
         cluster.admin.query::<()>(&set).await?;
-        cluster.admin.save_users().await
+        cluster.admin.save_users().await?;
+        observe::end_too_many(cluster, spec.plan, &username).await
     };
     bound.await.map_err(attempt())?;
     cluster.verifiers.remember(username, Digest::of(hash.as_bytes()));

@@ -65,18 +65,27 @@ pub(crate) fn remedy(flavour: Flavour) -> &'static str {
 
 /// The program, where it is installed in a version that can be used.
 pub(crate) fn installed(flavour: Flavour, configured: Option<&Path>) -> Option<Installation> {
+    let found = candidates(flavour, configured).filter_map(|program| look(flavour, program));
+    found.into_iter().find(|installation| installation.version >= oldest(flavour))
+}
+
+/// Where the program is, whichever version it has: to ask takes as long as to start.
+pub(crate) fn program(flavour: Flavour, configured: Option<&Path>) -> Option<PathBuf> {
+    candidates(flavour, configured).find(|program| program.exists())
+}
+
+/// The error that says how to install it.
+pub(crate) fn not_installed(flavour: Flavour, configured: Option<&Path>) -> EngineError {
+    EngineError::permanent(missing(flavour, configured), remedy(flavour))
+}
+
+fn candidates(flavour: Flavour, configured: Option<&Path>) -> impl Iterator<Item = PathBuf> {
     let places = match configured {
         Some(directory) => vec![directory.to_owned()],
         None => PLACES.iter().map(PathBuf::from).collect(),
     };
     let name = format!("{}-server", flavour.name());
-    let found = places.into_iter().filter_map(|place| look(flavour, place.join(&name)));
-    found.into_iter().find(|installation| installation.version >= oldest(flavour))
-}
-
-/// The program, or the error that says how to install it.
-pub(crate) fn required(flavour: Flavour, configured: Option<&Path>) -> Result<Installation, EngineError> {
-    installed(flavour, configured).ok_or_else(|| EngineError::permanent(missing(flavour, configured), remedy(flavour)))
+    places.into_iter().map(move |place| place.join(&name))
 }
 
 /// What is missing.

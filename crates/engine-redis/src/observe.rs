@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::config::RedisConfig;
 use crate::copy::Copy;
 use crate::info::Info;
+use crate::settings::SHARED_SESSIONS_OF_ONE;
 use crate::user::{self, ADMIN, Note, User};
 use crate::{data, gate, marker, offering, rights};
 
@@ -105,7 +106,12 @@ pub(crate) async fn look(
         let verifier = found.and_then(|user| user.passwords.first()).map(|hash| Digest::of(hash.as_bytes()));
         let sessions = seen.sessions.get(&username).copied().unwrap_or(0);
         let known = cluster.verifiers.known_throughout(&before, username, verifier);
-        let presence = credential_presence(&Wanted::of(spec.plan, &rules, credential), known, found);
+        let presence = match credential_presence(&Wanted::of(spec.plan, &rules, credential), known, found) {
+            Presence::Present if has_too_many(spec.plan, sessions) => {
+                Presence::Drifted { how: format!("it has {sessions} sessions of {SHARED_SESSIONS_OF_ONE}") }
+            }
+            presence => presence,
+        };
         ((credential.binding.clone(), credential.generation), CredentialObservation { presence, sessions })
     };
     Ok(Observation {
@@ -182,6 +188,26 @@ fn changed_users(users: &BTreeMap<String, User>) -> Vec<String> {
 /// Whether we make no user of this name.
 pub(crate) fn is_stranger(name: &str) -> bool {
     !user::belongs_to_tenants(name) && !matches!(name, "default" | ADMIN | user::FOLLOWER)
+}
+
+/// Whether a binding has more sessions than it may.
+fn has_too_many(plan: Plan, sessions: u32) -> bool {
+    plan == Plan::Shared && sessions > SHARED_SESSIONS_OF_ONE
+}
+
+/// Ends the sessions of a user that has more than it may, so that it does not take those of others.
+pub(crate) async fn end_too_many(cluster: &Cluster, plan: Plan, username: &str) -> Result<(), RedisError> {
+    if plan != Plan::Shared {
+        return Ok(());
+    }
+    let clients: String = cluster.admin.query(redis::cmd("CLIENT").arg("LIST")).await?;
+    match sessions(&clients).get(username) {
+        Some(&count) if has_too_many(plan, count) => {
+            tracing::warn!(username, count, "ended the sessions of a binding that had too many");
+            cluster.admin.query(redis::cmd("CLIENT").arg("KILL").arg("USER").arg(username)).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How often each user is named in the answer to `CLIENT LIST`.

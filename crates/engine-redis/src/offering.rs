@@ -23,6 +23,7 @@ pub(crate) enum Persistence {
 
 /// The offering of this engine.
 pub(crate) fn offering(flavour: Flavour, shared_port: u16) -> Offering {
+    // A shared instance takes none: its memory is common to all on the cluster, and each binding has the same number of sessions.
     const DEDICATED: &[Plan] = &[Plan::Dedicated];
     Offering {
         contract: "redis/v1".parse().expect("the contract's name is valid"),

@@ -13,6 +13,9 @@ use crate::offering::{self, Persistence};
 /// Sessions of a shared cluster. More than one address has ports for (some 28,000), so that one tenant on one machine does not
 /// take them all.
 const SHARED_MAX_CONNECTIONS: u64 = 40_000;
+/// Sessions that one binding of a shared cluster may have: more than an application's pools take. The server counts nobody's, so
+/// that a binding with more is ended as a whole when it is next looked at.
+pub(crate) const SHARED_SESSIONS_OF_ONE: u32 = 500;
 /// A shared cluster may fill this part of the machine's memory.
 const SHARED_MEMORY_DIVISOR: u64 = 4;
 /// Files that are open besides connections; the server itself sets 32 aside.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use mainstay_engine::Engine;
-use mainstay_types::{Health, Plan};
+use mainstay_types::{Health, Plan, Presence};
 use redis::Value;
 
 use crate::place::{PASSWORD, Session, Tenant, command, eventually, run_both, started};
@@ -331,13 +331,27 @@ fn many_sessions_of_one_tenant_leave_room_for_others() {
         let spec = started(&engine, flavour, Plan::Shared, &[]).await;
         let (victim, mallory) = (Tenant::new(&engine, &spec).await, Tenant::new(&engine, &spec).await);
         let mut held = Vec::new();
-        for _ in 0..400 {
+        for _ in 0..501 {
             held.push(mallory.connect().await);
         }
         let mut owner = victim.connect().await;
         owner.done(&format!("SET {}a b", victim.prefix)).await;
-        let observation = engine.observe(&spec, &[], std::slice::from_ref(&mallory.credential)).await.unwrap();
-        assert_eq!(observation.credentials[&(mallory.credential.binding.clone(), 1)].sessions, 400);
+        let look = async || {
+            let credentials = [mallory.credential.clone(), victim.credential.clone()];
+            let mut seen = engine.observe(&spec, &[], &credentials).await.unwrap().credentials;
+            let mut seen = |tenant: &Tenant| seen.remove(&(tenant.credential.binding.clone(), 1)).unwrap();
+            (seen(&mallory), seen(&victim))
+        };
+        // The server itself limits nobody's sessions; whoever has too many loses them when that is seen.
+        let (many, few) = look().await;
+        assert_eq!((many.sessions, few.sessions, &few.presence), (501, 1, &Presence::Present));
+        assert!(matches!(&many.presence, Presence::Drifted { how } if how == "it has 501 sessions of 500"), "{many:?}");
+        engine.bind(&spec, &mallory.instance, &mallory.credential, &PASSWORD.into()).await.unwrap();
+        let (none, few) = look().await;
+        assert_eq!((none.sessions, &none.presence, few.sessions), (0, &Presence::Present, 1));
+        owner.done("PING").await;
+
+        held = vec![mallory.connect().await];
         engine.unbind(&spec, &mallory.credential).await.unwrap();
         for session in &mut held {
             assert!(session.say::<()>("PING").await.is_err());
