@@ -16,7 +16,15 @@ const SECRET_BYTES: usize = 32;
 
 /// Writes a file that the engine alone reads, whole or not at all, where its text is another.
 pub fn write_file(directory: &Path, name: &str, text: &str, user: &EngineUser) -> Result<(), EngineError> {
-    replace(directory, name, text, Some(user)).map_err(|error| {
+    replace(directory, name, text, Some(user), Durability::OnDisk).map_err(|error| {
+        EngineError::transient_from(format!("{} could not be written", directory.join(name).display()), error)
+    })
+}
+
+/// The same without waiting for the disk: for a file that is written anew before whoever reads it starts again, so that it
+/// does not matter what of it a machine finds that lost its power.
+pub fn write_derived_file(directory: &Path, name: &str, text: &str, user: &EngineUser) -> Result<(), EngineError> {
+    replace(directory, name, text, Some(user), Durability::WhileTheMachineRuns).map_err(|error| {
         EngineError::transient_from(format!("{} could not be written", directory.join(name).display()), error)
     })
 }
@@ -53,12 +61,25 @@ pub fn admin_secret(directory: &ClusterDirectory) -> Result<SecretString, Engine
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| EngineError::transient(format!("no random bytes: {error}")))?;
     let secret = SecretString::from(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    replace(directory.root(), NAME, secret.expose_secret(), None)
+    replace(directory.root(), NAME, secret.expose_secret(), None, Durability::OnDisk)
         .map_err(|error| EngineError::transient_from(format!("{} could not be written", path.display()), error))?;
     Ok(secret)
 }
 
-fn replace(directory: &Path, name: &str, text: &str, user: Option<&EngineUser>) -> io::Result<()> {
+/// What a file that was written survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    OnDisk,
+    WhileTheMachineRuns,
+}
+
+fn replace(
+    directory: &Path,
+    name: &str,
+    text: &str,
+    user: Option<&EngineUser>,
+    durability: Durability,
+) -> io::Result<()> {
     let path = directory.join(name);
     if fs::read_to_string(&path).is_ok_and(|found| found == text) {
         return Ok(());
@@ -74,6 +95,9 @@ fn replace(directory: &Path, name: &str, text: &str, user: Option<&EngineUser>) 
         fchown(&file, Some(user.uid), Some(user.gid))?;
     }
     file.write_all(text.as_bytes())?;
+    if durability == Durability::WhileTheMachineRuns {
+        return fs::rename(&temporary, &path);
+    }
     file.sync_all()?;
     fs::rename(&temporary, &path)?;
     File::open(directory)?.sync_all()
@@ -87,7 +111,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::super::directory::ClusterDirectory;
-    use super::{admin_secret, changed_file, write_file};
+    use super::{admin_secret, changed_file, write_derived_file, write_file};
     use crate::supervise::EngineUser;
 
     #[test]
@@ -100,6 +124,8 @@ mod tests {
             assert_eq!(changed_file(folder.path(), "a.conf", text), None);
         }
         assert_eq!(changed_file(folder.path(), "a.conf", "1").unwrap(), "a.conf is not as it was written");
+        write_derived_file(folder.path(), "a.conf", "3", &user).unwrap();
+        assert_eq!(changed_file(folder.path(), "a.conf", "3"), None);
         let mode = std::fs::metadata(folder.path().join("a.conf")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
