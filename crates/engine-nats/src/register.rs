@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{Process, Signal, write_file};
+use mainstay_engine::supervise::{Process, Signal, write_derived_file};
 use mainstay_types::Timestamp;
 use tokio::sync::{Mutex, oneshot};
 
@@ -232,7 +232,8 @@ fn render(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError>
 fn write(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError> {
     let text = render(cluster, accounts)?;
     ledger::write(&cluster.directory, accounts)?;
-    write_file(&cluster.directory.data(), FILE, &text, &cluster.config.user)?;
+    // Written anew from ours whenever the server is started.
+    write_derived_file(&cluster.directory.data(), FILE, &text, &cluster.config.user)?;
     Ok(text)
 }
 
