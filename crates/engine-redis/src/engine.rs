@@ -127,8 +127,13 @@ impl Engine for RedisEngine {
             cluster.admin.query::<()>(&set).await.map_err(attempt())?;
         }
         credential::put_users_right(&cluster).await?;
-        let info = Info::ask(&cluster.admin).await?;
-        if !info.is_replica() && !Copy::is_unfinished(&cluster.directory)? {
+        if !Copy::is_unfinished(&cluster.directory)? {
+            let mut info = Info::ask(&cluster.admin).await?;
+            if info.is_replica() {
+                let alone = redis::cmd("REPLICAOF").arg(&["NO", "ONE"]).clone();
+                cluster.admin.query::<()>(&alone).await.map_err(attempt())?;
+                info = Info::ask(&cluster.admin).await?;
+            }
             cluster.verify_data(&self.config, spec, cluster.record(spec)?, &info).await?;
         }
         match data::is_closed(&cluster.directory) {

@@ -167,8 +167,12 @@ async fn changed_settings(
         changes.extend(CertificateFiles::renewal_reason(&cluster.directory, config.listen_address, authority.as_ref()));
     }
     let is_kept = offering::persistence(spec.plan, &spec.parameters) != offering::Persistence::Cache;
-    let is_copy = seen.info.is_replica() || Copy::is_unfinished(&cluster.directory)?;
-    if is_kept && !is_copy && marker::read(&cluster.admin).await?.is_none() {
+    if Copy::is_unfinished(&cluster.directory)? {
+        return Ok(changes);
+    }
+    if seen.info.is_replica() {
+        changes.push("it follows another server".to_owned());
+    } else if is_kept && marker::read(&cluster.admin).await?.is_none() {
         changes.push("its data does not tell its identity".to_owned());
     }
     Ok(changes)

@@ -73,6 +73,7 @@ pub(crate) fn offering(flavour: Flavour, shared_port: u16) -> Offering {
             },
         ],
         shared_port,
+        follows: Vec::new(),
     }
 }
 

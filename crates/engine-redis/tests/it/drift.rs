@@ -73,6 +73,7 @@ fn changed_settings_and_users_are_seen_and_put_right() {
             ("ACL SETUSER default on nopass ~* +@all", "the user default is not shut off"),
             ("ACL SETUSER eve on nopass ~* +@all", "the user eve is nobody's"),
             ("FUNCTION DELETE mainstay", "its data does not tell its identity"),
+            ("REPLICAOF 127.0.0.1 1", "it follows another server"),
         ] {
             session.done("SET a b").await;
             admin.done(damage).await;
