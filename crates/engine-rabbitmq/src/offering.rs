@@ -43,6 +43,7 @@ pub(crate) fn offering(shared_port: u16) -> Offering {
             },
         ],
         shared_port,
+        follows: Vec::new(),
     }
 }
 

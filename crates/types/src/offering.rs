@@ -12,6 +12,9 @@ pub struct Offering {
     pub parameters: Vec<ParameterSpec>,
     /// The port of the cluster that instances of plan `shared` live on.
     pub shared_port: u16,
+    /// The engines whose clusters a cluster of this one can take over from while they are used, itself among them where
+    /// it can follow its own; empty where instances can not be moved to it.
+    pub follows: Vec<EngineName>,
 }
 
 /// One parameter that an instance can be given.

@@ -122,5 +122,6 @@ fn postgresql() -> Offering {
             plans: &[Plan::Shared, Plan::Dedicated],
         }],
         shared_port: 7432,
+        follows: Vec::new(),
     }
 }

@@ -46,6 +46,7 @@ impl Default for FakeEngine {
                 plans: &[Plan::Shared, Plan::Dedicated],
             }],
             shared_port: 7432,
+            follows: Vec::new(),
         })
     }
 }
