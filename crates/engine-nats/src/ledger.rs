@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_file};
+use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_derived_file, write_file};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::accounts::{Accounts, FORMAT, Verifier};
@@ -35,18 +35,28 @@ pub(crate) fn read(directory: &ClusterDirectory, secret: &SecretString) -> Resul
             format!("{} has format {}, and this version of Mainstay knows {FORMAT}", path.display(), accounts.format),
             "start the version that wrote it",
         )),
-        Err(error) => Err(EngineError::permanent(
-            format!("{} is damaged: {error}", path.display()),
-            "put the file back, or move it away: the accounts are then made anew and keep their streams",
-        )),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the list of accounts is damaged and is made anew");
+            Ok(Accounts::new(Verifier::of(secret.expose_secret())?))
+        }
     }
 }
 
 /// Writes the accounts, whole or not at all.
-pub(crate) fn write(directory: &ClusterDirectory, accounts: &Accounts) -> Result<(), EngineError> {
+///
+/// What was taken away is on disk when this returns, so that no password that was refused once works again. What was
+/// added waits for no disk: a machine that loses its power forgets it at worst, and it is seen to be missing then.
+pub(crate) fn write(
+    directory: &ClusterDirectory,
+    before: Option<&Accounts>,
+    accounts: &Accounts,
+) -> Result<(), EngineError> {
     let text = serde_json::to_string_pretty(accounts)
         .map_err(|error| EngineError::transient_from("the accounts could not be written down", error))?;
     let ourselves = EngineUser::ourselves()
         .map_err(|error| EngineError::transient_from("the user that we run as is not known", error))?;
-    write_file(directory.root(), NAME, &text, &ourselves)
+    match before {
+        Some(before) if accounts.has_all_of(before) => write_derived_file(directory.root(), NAME, &text, &ourselves),
+        _ => write_file(directory.root(), NAME, &text, &ourselves),
+    }
 }

@@ -106,7 +106,7 @@ impl Register {
         let _turn = self.turn.lock().await;
         *self.current() = None;
         self.with(cluster, |current| {
-            let text = write(cluster, &current.accounts)?;
+            let text = write(cluster, None, &current.accounts)?;
             // What a starting server finds, it has read once it answers.
             current.in_force = Some(text);
             Ok(())
@@ -162,13 +162,13 @@ impl Register {
             let is_read = is_written && current.in_force.as_ref() == Some(&text);
             if is_read {
                 // What the server does not know of may be another all the same.
-                ledger::write(&cluster.directory, &next)?;
+                ledger::write(&cluster.directory, Some(&current.accounts), &next)?;
                 current.accounts = next;
                 return Ok(None);
             }
             let before = mem::replace(&mut current.accounts, next);
             (current.in_force, current.reading) = (None, true);
-            match write(cluster, &current.accounts) {
+            match write(cluster, Some(&before), &current.accounts) {
                 Ok(_) => Ok(Some(before)),
                 Err(error) => restore(cluster, current, before).and(Err(error)),
             }
@@ -229,9 +229,9 @@ fn render(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError>
 }
 
 /// Writes both files, ours and the server's, and answers the text of the latter.
-fn write(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError> {
+fn write(cluster: &Cluster, before: Option<&Accounts>, accounts: &Accounts) -> Result<String, EngineError> {
     let text = render(cluster, accounts)?;
-    ledger::write(&cluster.directory, accounts)?;
+    ledger::write(&cluster.directory, before, accounts)?;
     // Written anew from ours whenever the server is started.
     write_derived_file(&cluster.directory.data(), FILE, &text, &cluster.config.user)?;
     Ok(text)
@@ -240,7 +240,7 @@ fn write(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError> 
 /// Brings back what was before a change that did not come into force.
 fn restore(cluster: &Cluster, current: &mut Current, before: Accounts) -> Result<(), EngineError> {
     (current.accounts, current.reading) = (before, false);
-    write(cluster, &current.accounts).map(drop)
+    write(cluster, None, &current.accounts).map(drop)
 }
 
 /// Has the server read its file again, and waits until it has.
