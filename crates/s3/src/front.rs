@@ -216,12 +216,17 @@ async fn ask(service: &S3Service, parts: Parts, body: Body, arrival: &Arrival) -
         let error: Box<dyn std::error::Error + Send + Sync> = error.into();
         Failure::from(s3s::S3Error::with_source(s3s::S3ErrorCode::InternalError, error))
     })?;
-    if answer.status() == StatusCode::INTERNAL_SERVER_ERROR && !arrival.is_told() {
-        let said = answer.body().bytes().unwrap_or_default();
-        let (request, said) = (arrival.id.to_string(), String::from_utf8_lossy(&said));
-        tracing::error!(request, ?said, "an S3 answer could not be written; the log target s3s::ops says why");
+    if let Some(said) = untold(&answer, arrival) {
+        let request = arrival.id.to_string();
+        tracing::error!(request, said, "s3s could not write an answer; its log target s3s::ops says why");
     }
     Ok(answer)
+}
+
+/// What s3s says of an error of its own, which nobody has told the log of.
+fn untold(answer: &Response<Body>, arrival: &Arrival) -> Option<String> {
+    let is_its_own = answer.status() == StatusCode::INTERNAL_SERVER_ERROR && !arrival.is_told();
+    is_its_own.then(|| String::from_utf8_lossy(&answer.body().bytes().unwrap_or_default()).escape_debug().to_string())
 }
 
 /// Whether a request is a form as s3s sees it: anything else that looks alike is a body whose digests are to be verified.
@@ -267,5 +272,26 @@ impl Sender {
             // Whoever expects to be told to go on has not sent it yet.
             sends_on: little && !parts.headers.contains_key(EXPECT),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use hyper::Response;
+    use s3s::Body;
+
+    use super::{Arrival, Peer, RequestId, untold};
+
+    #[test]
+    fn errors_of_s3s_alone_are_told_here() {
+        let peer = Peer { ip: IpAddr::from([127, 0, 0, 1]), secure: false };
+        let arrival = Arrival::new(peer, RequestId::next(), None);
+        let answer = |status: u16| Response::builder().status(status).body(Body::from("<Error>\n".to_owned())).unwrap();
+        assert_eq!(untold(&answer(500), &arrival).as_deref(), Some("<Error>\\n"));
+        assert_eq!(untold(&answer(404), &arrival), None);
+        arrival.tell();
+        assert_eq!(untold(&answer(500), &arrival), None);
     }
 }

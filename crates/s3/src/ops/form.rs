@@ -73,7 +73,7 @@ pub async fn post_object(api: &Api, mut request: S3Request<PostObjectInput>) -> 
     let md5 = input.content_md5.as_deref().map(|text| md5_of_header(text).ok_or(Measured::Md5)).transpose()?;
     let ingest = Ingest {
         source: Box::pin(futures::stream::iter(pieces.into_iter().map(Ok::<_, SourceError>))),
-        expect: Expect { md5: md5.map(Md5), ..Expect::default() },
+        expect: Expect { size: Some(size), md5: md5.map(Md5), ..Expect::default() },
         md5: true,
         encrypt: input.server_side_encryption.is_some(),
         compression: Compression::None,
