@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mainstay_engine::supervise::{
     ClusterDirectory, ClusterProcess, Launch, Process, Readiness, Signal, StopStep, Supervision, admin_secret,
-    data_gone, refuse_another, refuse_taken_port, write_file,
+    data_gone, refuse_another, refuse_taken_port, write_derived_file,
 };
 use mainstay_engine::{CertificateFiles, ClusterSpec, EngineError, StartKind, Started, Verifiers};
 use mainstay_types::ClusterName;
@@ -226,27 +226,14 @@ impl Cluster {
     ) -> Result<Arc<Process>, EngineError> {
         supervision.end_stragglers(&config.user).await?;
         self.renew_certificate(config, spec).await?;
-        self.write_files(config, spec).await?;
+        let secret = admin_secret(&self.directory)?;
+        data::prepare_users(&self.directory, &hashed(&secret), &config.user)?;
+        let settings = self.settings(config, spec).render();
+        write_derived_file(&self.directory.data(), data::SETTINGS, &settings, &config.user)?;
         refuse_taken_port(SocketAddr::new(config.listen_address, spec.port), &spec.name)?;
         self.forget().await;
         let started = supervision.start(&self.launch_of(program, config), |_| self.readiness()).await;
         started.map_err(|error| explained(error, config, spec))
-    }
-
-    /// Writes what the server reads when it starts. At the same time, because each waits for the disk.
-    async fn write_files(&self, config: &RedisConfig, spec: &ClusterSpec) -> Result<(), EngineError> {
-        let (directory, user) = (self.directory.clone(), config.user.clone());
-        let users = tokio::task::spawn_blocking(move || {
-            let secret = admin_secret(&directory)?;
-            data::prepare_users(&directory, &hashed(&secret), &user)
-        });
-        let (directory, user) = (self.directory.clone(), config.user.clone());
-        let text = self.settings(config, spec).render();
-        let settings = tokio::task::spawn_blocking(move || write_file(&directory.data(), data::SETTINGS, &text, &user));
-        let failed = |error| EngineError::transient_from("the server's files could not be written", error);
-        let (users, settings) = tokio::join!(users, settings);
-        users.map_err(failed)??;
-        settings.map_err(failed)?
     }
 
     /// Forgets what is true of a running server only.

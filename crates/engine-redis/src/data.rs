@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io;
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_file};
+use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_derived_file, write_file};
 use serde::{Deserialize, Serialize};
 
 use crate::user::ADMIN;
@@ -102,7 +102,12 @@ pub(crate) fn prepare_users(directory: &ClusterDirectory, hash: &str, user: &Eng
         Err(error) => return Err(EngineError::transient_from(format!("{} could not be read", path.display()), error)),
         Ok(text) => text,
     };
-    write_file(&directory.data(), USERS, &with_us(&found, hash), user)
+    let text = with_us(&found, hash);
+    match found.is_empty() {
+        // The server itself puts it on disk before anybody else is in it.
+        true => write_derived_file(&directory.data(), USERS, &text, user),
+        false => write_file(&directory.data(), USERS, &text, user),
+    }
 }
 
 /// Pure half of [`prepare_users`].
@@ -111,7 +116,8 @@ fn with_us(text: &str, hash: &str) -> String {
         let name = line.split_ascii_whitespace().nth(1);
         matches!(name, Some("default" | ADMIN))
     };
-    let others = text.lines().filter(|line| !line.trim().is_empty()).filter(|line| !ours(line));
+    // What is no user is what a machine that lost its power left there.
+    let others = text.lines().filter(|line| line.starts_with("user ")).filter(|line| !ours(line));
     let mut lines =
         vec!["user default off resetchannels -@all".to_owned(), format!("user {ADMIN} on #{hash} ~* &* +@all")];
     lines.extend(others.map(str::to_owned));
@@ -149,7 +155,8 @@ mod tests {
     fn we_are_in_the_users_file_and_nobody_without_a_password_is() {
         let expected = "user default off resetchannels -@all\nuser mainstay on #aa ~* &* +@all\n";
         assert_eq!(with_us("", "aa"), expected);
-        let damaged = "user b_x_1 on #bb ~* -@all\nuser default on nopass ~* &* +@all\n\nuser mainstay on #old +@all\n";
+        let damaged =
+            "user b_x_1 on #bb ~* -@all\nuser default on nopass ~* &* +@all\n\n\0\nuser mainstay on #old +@all\n";
         assert_eq!(with_us(damaged, "aa"), format!("{expected}user b_x_1 on #bb ~* -@all\n"));
         assert_eq!(with_us(expected, "aa"), expected);
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstay_engine::supervise::{ClusterDirectory, write_file};
+use mainstay_engine::supervise::{ClusterDirectory, write_derived_file};
 use mainstay_engine::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started};
 use mainstay_types::{ClusterName, Health, Observation, Offering, Plan};
 use secrecy::{ExposeSecret, SecretString};
@@ -114,7 +114,7 @@ impl Engine for RedisEngine {
             cluster.reload_certificate().await?;
         }
         let settings = cluster.settings(&self.config, spec);
-        write_file(&cluster.directory.data(), data::SETTINGS, &settings.render(), &self.config.user)?;
+        write_derived_file(&cluster.directory.data(), data::SETTINGS, &settings.render(), &self.config.user)?;
         let attempt = || failed(format!("the settings of cluster {} could not be put in force", spec.name));
         let in_force = observe::settings_in_force(&cluster).await.map_err(attempt())?;
         let mut set = redis::cmd("CONFIG").arg("SET").clone();
