@@ -148,7 +148,7 @@ impl Front {
     /// Asks s3s.
     async fn asked(&self, mut parts: Parts, slot: Option<Slot>, peer: Peer, id: RequestId) -> Result<Response<Body>> {
         refuse::check(&self.0.config, &parts.headers, &parts.uri)?;
-        let unranged = without_senseless_range(&mut parts);
+        let again = with_sensible_range(&mut parts);
         let form = is_form(&parts);
         let body = match &slot {
             None => Body::empty(),
@@ -157,7 +157,7 @@ impl Front {
         let service = if form { &self.0.forms } else { &self.0.s3 };
         let arrival = Arrival::new(peer, id, slot);
         let answer = ask(service, parts, body, &arrival).await?;
-        match unranged {
+        match again {
             Some(parts) if answer.status() == StatusCode::BAD_REQUEST && arrival.known().is_some() => {
                 ask(service, parts, Body::empty(), &arrival).await
             }
@@ -237,27 +237,52 @@ fn is_form(parts: &Parts) -> bool {
 }
 
 /// Takes away a range that is none, or several: it counts as not there (RFC 9110, section 14.2), and s3s takes it for an
-/// error. Where the signature may cover it, it stays; what is answered is what is to be asked once the signature was found right,
-/// without both.
-fn without_senseless_range(parts: &mut Parts) -> Option<Parts> {
+/// error. Where the signature may cover it, it stays; what is answered is what is to be asked once the signature was found
+/// right, without both.
+fn with_sensible_range(parts: &mut Parts) -> Option<Parts> {
     let range = parts.headers.get(RANGE)?.to_str().unwrap_or_default();
     if !matches!(parts.method, Method::GET | Method::HEAD) || s3s::dto::Range::parse(range).is_ok() {
         return None;
     }
+    let range = sensible_range(range).and_then(|range| HeaderValue::from_str(&range).ok());
     let query = parts.uri.query().unwrap_or_default();
     let is_signature = |pair: &&str| pair.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
     let signed = parts.headers.contains_key(AUTHORIZATION) || query.split('&').any(|pair| is_signature(&pair));
+    let unsigned: Vec<_> = query.split('&').filter(|pair| !is_signature(pair)).collect();
+    let unsigned = if unsigned.is_empty() { String::new() } else { format!("?{}", unsigned.join("&")) };
+    let set_range = |parts: &mut Parts| match range {
+        Some(range) => drop(parts.headers.insert(RANGE, range)),
+        None => drop(parts.headers.remove(RANGE)),
+    };
     if !signed {
-        parts.headers.remove(RANGE);
+        set_range(parts);
         return None;
     }
-    let mut unranged = parts.clone();
-    unranged.headers.remove(RANGE);
-    unranged.headers.remove(AUTHORIZATION);
-    let query: Vec<_> = query.split('&').filter(|pair| !is_signature(pair)).collect();
-    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-    unranged.uri = format!("{}{query}", parts.uri.path()).parse().ok()?;
-    Some(unranged)
+    let mut sensible = parts.clone();
+    set_range(&mut sensible);
+    sensible.headers.remove(AUTHORIZATION);
+    sensible.uri = format!("{}{unsigned}", parts.uri.path()).parse().ok()?;
+    Some(sensible)
+}
+
+/// A single range as s3s reads it, which knows no numbers beyond those of files; none where it is no single range of bytes.
+fn sensible_range(text: &str) -> Option<String> {
+    const LAST: u64 = i64::MAX as u64;
+    let (unit, range) = text.split_once('=')?;
+    let (first, last) = range.split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(first) || !is_number(last) {
+        return None;
+    }
+    // Only a number that is too large is none.
+    let number = |digits: &str| (!digits.is_empty()).then(|| digits.parse().unwrap_or(LAST).min(LAST));
+    match (number(first), number(last)) {
+        (None, None) => None,
+        (Some(first), Some(last)) if first > last => None,
+        (Some(first), Some(last)) => Some(format!("bytes={first}-{last}")),
+        (Some(first), None) => Some(format!("bytes={first}-")),
+        (None, Some(length)) => Some(format!("bytes=-{length}")),
+    }
 }
 
 impl Sender {
@@ -282,7 +307,7 @@ mod tests {
     use hyper::Response;
     use s3s::Body;
 
-    use super::{Arrival, Peer, RequestId, untold};
+    use super::{Arrival, Peer, RequestId, sensible_range, untold};
 
     #[test]
     fn errors_of_s3s_alone_are_told_here() {
@@ -293,5 +318,24 @@ mod tests {
         assert_eq!(untold(&answer(404), &arrival), None);
         arrival.tell();
         assert_eq!(untold(&answer(500), &arrival), None);
+    }
+
+    #[test]
+    fn ranges_that_are_some() {
+        for (text, read) in [
+            ("bytes=99999999999999999999-", Some("bytes=9223372036854775807-")),
+            ("bytes=0-99999999999999999999", Some("bytes=0-9223372036854775807")),
+            ("bytes=-99999999999999999999", Some("bytes=-9223372036854775807")),
+            ("Bytes=1-2", Some("bytes=1-2")),
+            ("bytes=2-1", None),
+            ("bytes=-", None),
+            ("bytes=0-1,3-4", None),
+            ("bytes=+1-2", None),
+            ("bytes=1", None),
+            ("lines=1-2", None),
+            ("", None),
+        ] {
+            assert_eq!(sensible_range(text).as_deref(), read, "{text}");
+        }
     }
 }
