@@ -229,7 +229,7 @@ fn alarm(answer: &Value) -> String {
     let causes: Vec<&str> = resources
         .map(|resource| match resource {
             "memory" => "its messages take too much memory (consume or delete some)",
-            "disk" => "there is too little free space on its disk (make room)",
+            "disk space" | "disk" => "there is too little free space on its disk (make room)",
             _ => "it has an alarm",
         })
         .collect();
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn alarms_say_what_to_do() {
-        let both = json!({ "alarms": [{ "resource": "memory" }, { "resource": "disk" }] });
+        let both = json!({ "alarms": [{ "resource": "memory" }, { "resource": "disk space" }] });
         assert!(alarm(&both).contains("too much memory") && alarm(&both).contains("make room"));
         assert_eq!(alarm(&json!({})), "publishers wait: it has an alarm");
     }

@@ -10,3 +10,4 @@ mod isolation;
 mod place;
 mod recovery;
 mod refusals;
+mod tls;

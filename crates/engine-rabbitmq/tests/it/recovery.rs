@@ -47,9 +47,12 @@ fn a_killed_node_loses_no_confirmed_message_and_is_back_in_time() {
                 confirmed
             }));
         }
+        // A quorum queue is registered on disk up to a second after its declaration (see the crate's documentation).
+        let registered = place.path(&spec, "data/mnesia/mainstay@localhost/quorum/mainstay@localhost/names.dets");
+        let name = format!("{}_quorum", tenant.virtual_host());
         let (_connection, watching) = tenant.channel().await;
-        eventually("there are messages", || async {
-            let mut enough = true;
+        eventually("there are messages in queues that last", || async {
+            let mut enough = String::from_utf8_lossy(&fs::read(&registered).unwrap()).contains(&name);
             for kind in kinds {
                 let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
                 let queue = watching.queue_declare(kind.into(), options, Default::default()).await.unwrap();
