@@ -189,8 +189,8 @@ impl Engine for RabbitmqEngine {
         Ok(Observation::without_service(health))
     }
 
-    /// The files are in force from the next start on, the certificate for connections that are made two minutes later
-    /// (RabbitMQ reads it again then), and users that nobody of ours made are removed at once.
+    /// The files are in force from the next start on, the certificate for connections that are made
+    /// ten seconds later, and users that nobody of ours made are removed at once.
     async fn reconfigure(&self, spec: &ClusterSpec) -> Result<(), EngineError> {
         let (cluster, api) = self.running(spec).await?;
         if let Some(authority) = &self.config.authority {
