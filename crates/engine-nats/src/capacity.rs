@@ -1,10 +1,9 @@
 //! What a machine can promise to accounts. Promises are kept back, so that no tenant's use takes from another's.
 
-use std::fs;
 use std::path::Path;
 
 use mainstay_engine::EngineError;
-use rustix::process::{Resource, getrlimit};
+use mainstay_engine::supervise::Machine;
 
 use crate::offering::Limits;
 
@@ -13,12 +12,6 @@ use crate::offering::Limits;
 const MEMORY_SHARE: u64 = 2;
 /// Files that the server has open besides its connections: those of streams that are written to.
 const FILES_FOR_STREAMS: u64 = 8_192;
-/// Files that an engine may have open (see the engine crate's `supervise`).
-const OPEN_FILES: u64 = 65_536;
-/// Taken where the system does not tell: a small machine.
-const UNKNOWN_MEMORY_MIB: u64 = 1_024;
-const UNKNOWN_DISK_MIB: u64 = 4_096;
-
 /// All that can be promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Capacity {
@@ -34,17 +27,11 @@ impl Capacity {
 
     /// What this machine can promise: only what stays the same while it runs.
     pub fn look(clusters_dir: &Path) -> Self {
-        let installed = fs::read_to_string("/proc/meminfo").ok().and_then(|text| parse_meminfo(&text));
-        let allowed = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| parse_limit(&text));
-        let memory = installed.into_iter().chain(allowed).min().unwrap_or(UNKNOWN_MEMORY_MIB);
-        // The directory may not have been made yet; the file system is that of what exists.
-        let existing = clusters_dir.ancestors().find(|ancestor| ancestor.exists());
-        let disk = existing.and_then(|path| rustix::fs::statvfs(path).ok());
-        let files = getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES);
+        let machine = Machine::look(clusters_dir);
         Self {
-            storage_mib: disk.map_or(UNKNOWN_DISK_MIB, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) >> 20),
-            memory_mib: memory / MEMORY_SHARE,
-            connections: files.saturating_sub(FILES_FOR_STREAMS).max(files / 2),
+            storage_mib: machine.disk_mib,
+            memory_mib: machine.memory_mib / MEMORY_SHARE,
+            connections: machine.open_files.saturating_sub(FILES_FOR_STREAMS).max(machine.open_files / 2),
         }
     }
 
@@ -76,20 +63,9 @@ impl Capacity {
     }
 }
 
-fn parse_meminfo(text: &str) -> Option<u64> {
-    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-    let kib: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(kib >> 10)
-}
-
-/// Bytes, or `max` where there is no limit.
-fn parse_limit(text: &str) -> Option<u64> {
-    text.trim().parse::<u64>().ok().map(|bytes| bytes >> 20)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Capacity, parse_limit, parse_meminfo};
+    use super::Capacity;
     use crate::offering::Limits;
 
     #[test]
@@ -114,12 +90,5 @@ mod tests {
         // The machine became smaller; what was promised before is served all the same, and does not grow.
         assert_eq!(check(&[], Some(&limits(20, 20, 20)), &limits(20, 20, 20)), Ok(()));
         assert!(check(&[], Some(&limits(20, 20, 20)), &limits(21, 20, 20)).is_err());
-    }
-
-    #[test]
-    fn memory() {
-        assert_eq!(parse_meminfo("MemTotal:       16384000 kB\nMemFree: 1 kB\n"), Some(16_000));
-        assert_eq!(parse_limit("1073741824\n"), Some(1_024));
-        assert_eq!(parse_limit("max\n"), None);
     }
 }

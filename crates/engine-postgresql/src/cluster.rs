@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_engine::supervise::{
-    ClusterDirectory, ClusterProcess, Launch, Process, Readiness, Signal, StopStep, Supervision, data_gone,
+    ClusterDirectory, ClusterProcess, Launch, Machine, Process, Readiness, Signal, StopStep, Supervision, data_gone,
     refuse_another, refuse_taken_port,
 };
 use mainstay_engine::{CertificateFiles, ClusterSpec, EngineError, StartKind, Started, Verifiers};
@@ -16,7 +16,6 @@ use crate::admin::{Admin, failed};
 use crate::config::PostgresqlConfig;
 use crate::data::{self, DataDirectory, Files};
 use crate::install::{self, Installation};
-use crate::machine::Machine;
 use crate::settings::{self, Inputs};
 use crate::{hba, offering, template};
 

@@ -17,7 +17,6 @@ mod engine;
 mod hba;
 mod install;
 mod instance;
-mod machine;
 mod names;
 mod observe;
 mod offering;

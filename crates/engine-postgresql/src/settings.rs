@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
+use mainstay_engine::supervise::Machine;
 use mainstay_engine::{CertificateFiles, ClusterSpec};
 use mainstay_types::Plan;
 
-use crate::machine::Machine;
 use crate::offering;
 
 /// Sessions kept for us when tenants have taken all others: our pool, and one connection per unbinding instance.
@@ -153,10 +153,14 @@ mod tests {
     use std::path::Path;
 
     use mainstay_engine::ClusterSpec;
+    use mainstay_engine::supervise::Machine;
     use mainstay_types::{NodeName, Plan};
 
     use super::{Inputs, render, sizes};
-    use crate::machine::Machine;
+
+    fn machine(memory_mib: u64, cores: u32, disk_mib: u64) -> Machine {
+        Machine { memory_mib, cores, disk_mib, open_files: 65_536 }
+    }
 
     fn cluster(plan: Plan, parameters: &[(&str, &str)]) -> ClusterSpec {
         ClusterSpec {
@@ -177,7 +181,7 @@ mod tests {
             (16_384, 500_000, 500, 2_048, 512),
             (262_144, 4_000_000, 500, 8_192, 512),
         ] {
-            let sizes = sizes(&cluster(Plan::Shared, &[]), Machine { memory_mib, cores: 2, disk_mib });
+            let sizes = sizes(&cluster(Plan::Shared, &[]), machine(memory_mib, 2, disk_mib));
             let seen = (sizes.max_connections, sizes.shared_buffers_mib, sizes.max_wal_mib);
             assert_eq!(seen, (connections, buffers, wal), "{memory_mib} MiB of memory, {disk_mib} MiB of disk");
         }
@@ -185,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_dedicated_cluster_is_sized_from_its_parameters() {
-        let machine = Machine { memory_mib: 16_384, cores: 8, disk_mib: 100_000 };
+        let machine = machine(16_384, 8, 100_000);
         let small = sizes(&cluster(Plan::Dedicated, &[("memory_mib", "256"), ("max_connections", "20")]), machine);
         assert_eq!((small.max_connections, small.shared_buffers_mib, small.work_mem_kib), (20, 64, 4_915));
         let large = sizes(&cluster(Plan::Dedicated, &[("memory_mib", "8192")]), machine);
@@ -194,8 +198,7 @@ mod tests {
 
     #[test]
     fn the_text_keeps_data_and_secrets_safe() {
-        let (cluster, machine) =
-            (cluster(Plan::Shared, &[]), Machine { memory_mib: 4_096, cores: 2, disk_mib: 50_000 });
+        let (cluster, machine) = (cluster(Plan::Shared, &[]), machine(4_096, 2, 50_000));
         let inputs = Inputs {
             cluster: &cluster,
             machine,
@@ -221,7 +224,7 @@ mod tests {
 
     #[test]
     fn parameters_that_a_plan_does_not_know_change_nothing() {
-        let machine = Machine { memory_mib: 4_096, cores: 2, disk_mib: 50_000 };
+        let machine = machine(4_096, 2, 50_000);
         let with = sizes(&cluster(Plan::Shared, &[("memory_mib", "128")]), machine);
         assert_eq!(with, sizes(&cluster(Plan::Shared, &[]), machine));
     }

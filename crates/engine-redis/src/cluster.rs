@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_engine::supervise::{
-    ClusterDirectory, ClusterProcess, Launch, Process, Readiness, Signal, StopStep, Supervision, admin_secret,
+    ClusterDirectory, ClusterProcess, Launch, Machine, Process, Readiness, Signal, StopStep, Supervision, admin_secret,
     data_gone, refuse_another, refuse_taken_port, write_derived_file,
 };
 use mainstay_engine::{CertificateFiles, ClusterSpec, EngineError, StartKind, Started, Verifiers};
@@ -19,7 +19,6 @@ use crate::copy::Copy;
 use crate::data::{self, DataDirectory, Record};
 use crate::info::Info;
 use crate::install::{self, Version};
-use crate::machine::Machine;
 use crate::observe::Rules;
 use crate::offering::{self, Persistence};
 use crate::settings::{self, Inputs, Settings};
@@ -74,7 +73,7 @@ impl Cluster {
         let certificate = offering::tls(spec.plan, &spec.parameters).then(|| CertificateFiles::of(&self.directory));
         Settings::of(&Inputs {
             cluster: spec,
-            machine: Machine::look(),
+            machine: Machine::look(&config.clusters_dir),
             listen_address: config.listen_address,
             socket: &Admin::socket(&self.directory),
             users: &self.directory.data().join(data::USERS),
@@ -91,7 +90,7 @@ impl Cluster {
                 (process, StartKind::Adopted)
             }
             None => {
-                settings::refuse_beyond_machine(spec, Machine::look())?;
+                settings::refuse_beyond_machine(spec, Machine::look(&config.clusters_dir))?;
                 self.directory.socket("admin.sock")?;
                 let (flavour, bin_dir) = (config.flavour, config.bin_dir.as_deref());
                 let program =

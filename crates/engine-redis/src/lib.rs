@@ -29,7 +29,6 @@ mod gate;
 mod info;
 mod install;
 mod instance;
-mod machine;
 mod marker;
 mod observe;
 mod offering;

@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
+use mainstay_engine::supervise::Machine;
 use mainstay_engine::{CertificateFiles, ClusterSpec, EngineError};
 use mainstay_types::Plan;
 
-use crate::machine::Machine;
 use crate::offering::{self, Persistence};
 
 /// Sessions of a shared cluster. More than one address has ports for (some 28,000), so that one tenant on one machine does not
@@ -184,7 +184,7 @@ mod tests {
 
     use super::{Inputs, Machine, Settings, quoted, refuse_beyond_machine};
 
-    const MACHINE: Machine = Machine { memory_mib: 4_096, open_files: 65_536 };
+    const MACHINE: Machine = Machine { memory_mib: 4_096, cores: 2, disk_mib: 50_000, open_files: 65_536 };
 
     fn spec(plan: Plan, parameters: &[(&str, &str)]) -> ClusterSpec {
         ClusterSpec {

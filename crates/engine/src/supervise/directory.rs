@@ -17,6 +17,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use mainstay_types::{ClusterName, EngineName};
 use rustix::fs::{FlockOperation, flock};
@@ -26,6 +27,11 @@ use crate::EngineError;
 
 /// The length of `sun_path` in `sockaddr_un` less its terminating zero (unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
+
+/// How long a lock may be held by nobody who means to: a process that is being started holds what its parent has open
+/// until it becomes its program.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Where the files of one cluster are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,10 +152,14 @@ impl ClusterDirectory {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
         let file = options.open(&path).map_err(failed("opened", &path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(ClusterLock(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::Locked { path }),
-            Err(errno) => Err(failed("locked", &path)(errno.into())),
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(ClusterLock(file)),
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(DirectoryError::Locked { path }),
+                Err(errno) => return Err(failed("locked", &path)(errno.into())),
+            }
         }
     }
 

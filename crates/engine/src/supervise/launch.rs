@@ -12,7 +12,7 @@ use super::log::EngineLog;
 use super::user::EngineUser;
 
 /// Files that an engine may have open. PostgreSQL wants 1,000 for each of its processes and some for sockets.
-const OPEN_FILES: u64 = 65_536;
+pub(super) const OPEN_FILES: u64 = 65_536;
 /// Only the group and owner bits that a file asks for are cut: nothing that an engine makes is for others.
 const UMASK: u32 = 0o077;
 /// The badness of an engine to the kernel's out-of-memory killer: a machine that runs out of memory should

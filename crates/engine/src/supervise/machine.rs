@@ -1,30 +1,40 @@
-//! What the machine has, as far as settings depend on it.
+//! What the machine has, as far as engines' settings depend on it.
 
 use std::fs;
+use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 
+use super::launch::OPEN_FILES;
+
 /// Taken where the system does not tell: a small machine, so that settings are modest.
 const UNKNOWN_MEMORY_MIB: u64 = 1_024;
-/// What a process may have open where nothing limits it: as many as an engine is given.
-const MOST_OPEN_FILES: u64 = 65_536;
+const UNKNOWN_DISK_MIB: u64 = 4_096;
 
 /// A machine. Only what stays the same while it runs, so that settings do not change by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Machine {
+pub struct Machine {
     pub memory_mib: u64,
-    /// How many files, and so connections, one process may have open.
+    pub cores: u32,
+    /// The size, used or not, of the file system that the clusters are on.
+    pub disk_mib: u64,
+    /// How many files, and so connections, one engine's process may have open.
     pub open_files: u64,
 }
 
 impl Machine {
     /// This machine, as far as this process may use it.
-    pub fn look() -> Self {
+    pub fn look(clusters_dir: &Path) -> Self {
         let installed = fs::read_to_string("/proc/meminfo").ok().and_then(|text| parse_meminfo(&text));
         let allowed = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| parse_cgroup_limit(&text));
         let memory_mib = installed.into_iter().chain(allowed).min().unwrap_or(UNKNOWN_MEMORY_MIB);
-        let open_files = getrlimit(Resource::Nofile).maximum.map_or(MOST_OPEN_FILES, |most| most.min(MOST_OPEN_FILES));
-        Self { memory_mib, open_files }
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        // The directory may not have been made yet; the file system is that of what exists.
+        let existing = clusters_dir.ancestors().find(|ancestor| ancestor.exists());
+        let disk = existing.and_then(|path| rustix::fs::statvfs(path).ok());
+        let disk_mib = disk.map_or(UNKNOWN_DISK_MIB, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) >> 20);
+        let open_files = getrlimit(Resource::Nofile).maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+        Self { memory_mib, cores, disk_mib, open_files }
     }
 }
 
