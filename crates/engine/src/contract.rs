@@ -1,7 +1,9 @@
 //! The contract between the control plane and an engine.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstay_types::{
@@ -83,6 +85,15 @@ pub enum StartKind {
     Adopted,
 }
 
+/// How far a cluster that follows another one has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Following {
+    /// It does not have all yet that was there in the beginning.
+    Copying,
+    /// It has everything but so many bytes of what was written since.
+    Behind { bytes: u64 },
+}
+
 /// Whether an engine can be used on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Availability {
@@ -139,9 +150,10 @@ impl EngineError {
 ///
 /// Operations on different clusters run at the same time; so do `provision`, `bind` and their opposites for
 /// different instances of one cluster. The caller never runs two operations on the same instance, nor
-/// `start`, `stop`, `reconfigure` or `remove` beside anything else on the same cluster.
+/// `start`, `stop`, `reconfigure`, `remove`, `follow`, `take_over` or `stay` beside anything but a look on the same cluster; the
+/// last three have two clusters that this is true of.
 #[async_trait]
-pub trait Engine: Send + Sync + 'static {
+pub trait Engine: Any + Send + Sync {
     /// What this engine can provide. Constant while the process lives.
     fn offering(&self) -> &Offering;
 
@@ -213,4 +225,49 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Figures about a serving cluster for the metrics page: name (after the OpenTelemetry conventions) and value.
     async fn figures(&self, cluster: &ClusterSpec) -> Result<Vec<(&'static str, f64)>, EngineError>;
+
+    /// Makes a cluster of this engine a copy of another one, credentials included, while that is used, and keeps it
+    /// one; or goes on with that. Says how far it has come. Clients reach the source alone.
+    ///
+    /// What could never end in [`take_over`](Engine::take_over) is a permanent error, before anything is changed. The offering's
+    /// `follows` says whose clusters it can be asked of.
+    async fn follow(
+        &self,
+        to: &ClusterSpec,
+        source: &dyn Engine,
+        from: &ClusterSpec,
+    ) -> Result<Following, EngineError> {
+        let (_, _) = (source, from);
+        Err(cannot_move(self.offering(), to))
+    }
+
+    /// Gives a copy of which little is missing the place of its source: writes wait, the rest is copied, the source serves
+    /// nobody any more, and the copy serves on the port that `to` has here, which is the source's. Answers for how long writes
+    /// waited. No write that was acknowledged is lost.
+    ///
+    /// A transient error leaves the source closed, so that it is asked again or followed by [`stay`](Engine::stay).
+    async fn take_over(
+        &self,
+        to: &ClusterSpec,
+        source: &dyn Engine,
+        from: &ClusterSpec,
+    ) -> Result<Duration, EngineError> {
+        let (_, _) = (source, from);
+        Err(cannot_move(self.offering(), to))
+    }
+
+    /// Gives up: clients reach the source again, and the copy is good for nothing but to follow anew or to be removed. It is a
+    /// permanent error, and changes nothing, where the copy stands for itself already and may have been written to.
+    async fn stay(&self, to: &ClusterSpec, source: &dyn Engine, from: &ClusterSpec) -> Result<(), EngineError> {
+        let (_, _, _) = (to, source, from);
+        // Who can not follow has closed nothing.
+        Ok(())
+    }
+}
+
+fn cannot_move(offering: &Offering, to: &ClusterSpec) -> EngineError {
+    EngineError::permanent(
+        format!("{} can not take over a cluster that is used, as {} would have to", offering.engine, to.name),
+        "make a new instance and move the data with the engine's own tools",
+    )
 }

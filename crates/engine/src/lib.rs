@@ -9,5 +9,7 @@ pub mod supervise;
 mod verifiers;
 
 pub use certificate::{CertificateAuthority, CertificateFiles, IssuedCertificate};
-pub use contract::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, StartKind, Started};
+pub use contract::{
+    Availability, ClusterSpec, CredentialSpec, Engine, EngineError, Following, InstanceSpec, StartKind, Started,
+};
 pub use verifiers::Verifiers;

@@ -20,6 +20,9 @@ pub enum Operation {
     Bind,
     Unbind,
     Figures,
+    Follow,
+    TakeOver,
+    Stay,
 }
 
 /// Calls of one operation wait as long as this lives.

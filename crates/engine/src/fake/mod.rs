@@ -3,9 +3,11 @@
 mod faults;
 mod world;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstay_types::{
@@ -16,13 +18,18 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use self::faults::{Hold, Operation};
 use self::world::{Cluster, Credential, Instance, World};
-use crate::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, StartKind, Started};
+use crate::{
+    Availability, ClusterSpec, CredentialSpec, Engine, EngineError, Following, InstanceSpec, StartKind, Started,
+};
 
 /// The version that the fake engine says it is of.
 const VERSION: &str = "1.0";
 
 /// The statement that the fake engine refuses; it takes all others.
 pub const REFUSED_STATEMENT: &str = "REFUSE";
+
+/// For how long writes wait, as the fake engine says, while a cluster takes over.
+const WRITES_WAITED: Duration = Duration::from_millis(7);
 
 /// An engine whose clusters are entries in a table. Clones are the same engine.
 #[derive(Debug, Clone)]
@@ -343,6 +350,63 @@ impl Engine for FakeEngine {
         self.enter(Operation::Figures, &spec.name).await?;
         self.world.serving(spec, |cluster| Ok(vec![("fake.sessions", cluster.sessions.len() as f64)]))
     }
+
+    async fn follow(
+        &self,
+        to: &ClusterSpec,
+        source: &dyn Engine,
+        from: &ClusterSpec,
+    ) -> Result<Following, EngineError> {
+        self.enter(Operation::Follow, &to.name).await?;
+        if self.world.serving(to, |cluster| Ok(cluster.took_over))? {
+            return Ok(Following::Behind { bytes: 0 });
+        }
+        let source = fake(source)?;
+        source.world.serving(from, |cluster| {
+            cluster.closed = false;
+            Ok(())
+        })?;
+        self.world.copy(to, &source.world, from)?;
+        Ok(Following::Behind { bytes: 0 })
+    }
+
+    async fn take_over(
+        &self,
+        to: &ClusterSpec,
+        source: &dyn Engine,
+        from: &ClusterSpec,
+    ) -> Result<Duration, EngineError> {
+        self.enter(Operation::TakeOver, &to.name).await?;
+        if !self.world.serving(to, |cluster| Ok(cluster.took_over))? {
+            let source = fake(source)?;
+            source.world.serving(from, |cluster| {
+                cluster.closed = true;
+                cluster.sessions.clear();
+                Ok(())
+            })?;
+            self.world.copy(to, &source.world, from)?;
+        }
+        self.world.serving(to, |cluster| {
+            (cluster.took_over, cluster.closed, cluster.port) = (true, false, to.port);
+            Ok(WRITES_WAITED)
+        })
+    }
+
+    async fn stay(&self, to: &ClusterSpec, source: &dyn Engine, from: &ClusterSpec) -> Result<(), EngineError> {
+        self.enter(Operation::Stay, &to.name).await?;
+        if self.world.with(&to.name, |cluster| cluster.took_over) == Some(true) {
+            let reason = format!("cluster {} has taken over", to.name);
+            return Err(EngineError::permanent(reason, "let it take over"));
+        }
+        fake(source)?.world.with(&from.name, |cluster| cluster.closed = false);
+        Ok(())
+    }
+}
+
+/// The only engine whose clusters the fake one can copy.
+fn fake(source: &dyn Engine) -> Result<&FakeEngine, EngineError> {
+    let source: &dyn Any = source;
+    source.downcast_ref().ok_or_else(|| EngineError::permanent("it is no fake engine", "move from one that is"))
 }
 
 /// What comes of a new credential's statements: all are carried out but the one that is refused.

@@ -36,16 +36,21 @@ pub(super) struct Cluster {
     /// Open sessions by number, with the name that each logged in with.
     pub sessions: BTreeMap<u64, String>,
     pub changed_settings: Vec<String>,
+    /// Whether it lets no client in, because it is, or was, copied.
+    pub closed: bool,
+    /// Whether it was a copy, and took its source's place.
+    pub took_over: bool,
     /// Why the process ended; none while it runs.
     pub end: watch::Sender<Option<String>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Instance {
     pub drift: Option<String>,
 }
 
-#[derive(Debug)]
+/// Cloned when a cluster becomes another one's copy.
+#[derive(Debug, Clone)]
 pub(super) struct Credential {
     pub instance: InstanceId,
     pub password: SecretString,
@@ -75,12 +80,19 @@ impl Cluster {
             credentials: BTreeMap::new(),
             sessions: BTreeMap::new(),
             changed_settings: Vec::new(),
+            closed: false,
+            took_over: false,
             end: watch::Sender::new(None),
         }
     }
 
     pub fn runs(&self) -> bool {
         self.end.borrow().is_none()
+    }
+
+    /// Whether clients that come by a port come to this one.
+    fn serves(&self, port: u16) -> bool {
+        self.port == port && self.runs() && !self.closed
     }
 }
 
@@ -107,6 +119,17 @@ impl World {
         }
     }
 
+    /// Makes a cluster the copy of one in this world or another.
+    pub fn copy(&self, to: &ClusterSpec, source: &World, from: &ClusterSpec) -> Result<(), EngineError> {
+        let (instances, credentials) =
+            source.serving(from, |cluster| Ok((cluster.instances.clone(), cluster.credentials.clone())))?;
+        self.serving(to, |cluster| {
+            (cluster.instances, cluster.credentials) = (instances, credentials);
+            cluster.closed = true;
+            Ok(())
+        })
+    }
+
     pub fn end_process(&self, cluster: &ClusterName, cause: &str) {
         self.with(cluster, |cluster| {
             cluster.sessions.clear();
@@ -119,7 +142,7 @@ impl World {
     pub fn can_connect(&self, port: u16, instance: &str, username: &str, password: &str) -> bool {
         let state = self.state();
         let now = state.now.unwrap_or_else(Timestamp::now);
-        state.clusters.values().find(|cluster| cluster.port == port && cluster.runs()).is_some_and(|cluster| {
+        state.clusters.values().find(|cluster| cluster.serves(port)).is_some_and(|cluster| {
             cluster.instances.keys().any(|id| id.suffix() == instance)
                 && cluster.credentials.get(username).is_some_and(|credential| {
                     credential.instance.suffix() == instance
@@ -137,7 +160,7 @@ impl World {
         let mut state = self.state();
         state.sessions_opened += 1;
         let number = state.sessions_opened;
-        let cluster = state.clusters.values_mut().find(|cluster| cluster.port == port)?;
+        let cluster = state.clusters.values_mut().find(|cluster| cluster.serves(port))?;
         cluster.sessions.insert(number, username.to_owned());
         Some(number)
     }
