@@ -96,9 +96,12 @@ impl Api {
         self.send(Method::POST, path, Some(body)).await.map(drop)
     }
 
-    /// Makes something what it should be.
-    pub async fn put(&self, path: &str, body: &Value) -> Result<(), ApiError> {
-        self.send(Method::PUT, path, Some(body)).await.map(drop)
+    /// Makes something what it should be; answers whether it is new.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<bool, ApiError> {
+        match self.request(Method::PUT, path, Some(body)).await? {
+            (status, _) if status.is_success() => Ok(status == StatusCode::CREATED),
+            (status, body) => Err(refused(&Method::PUT, path, status, &body)),
+        }
     }
 
     /// Removes something; that nothing is there is as good.

@@ -215,7 +215,10 @@ impl Cluster {
                 refuse_another(&spec.name, Some(&identity), "identity", inside)?;
             }
             None if spec.identity.is_some() => return Err(data_gone(&spec.name, &data.join("mnesia"))),
-            None => api.put(&marker, &json!({ "value": { "identity": identity } })).await.map_err(unread())?,
+            None => {
+                let value = json!({ "value": { "identity": identity } });
+                api.put(&marker, &value).await.map_err(unread())?;
+            }
         }
         let virtual_hosts = observe::virtual_hosts(api).await.map_err(unread())?;
         let present: BTreeSet<String> = virtual_hosts.into_keys().filter(|name| is_instance(name)).collect();

@@ -45,17 +45,15 @@ pub(crate) async fn bind(
     }
     let verifier = password::verifier(password::salt()?, password);
     let limits = Limits::of(&instance.parameters);
-    let definitions = json!({
-        "users": [{
-            "name": user,
-            "password_hash": verifier,
-            "hashing_algorithm": ALGORITHM,
-            "tags": [],
-            "limits": user_limits(&limits),
-        }],
-        "permissions": [{ "user": user, "vhost": host, "configure": ALL, "write": ALL, "read": ALL }],
-    });
-    api.post("definitions", &definitions).await.map_err(attempt())?;
+    let known = json!({ "password_hash": verifier, "hashing_algorithm": ALGORITHM, "tags": "" });
+    let is_new = api.put(&format!("users/{user}"), &known).await.map_err(attempt())?;
+    let limit = json!({ "value": limits.channels });
+    let everything = json!({ "configure": ALL, "write": ALL, "read": ALL });
+    let (limited, permitted) = (format!("user-limits/{user}/{CHANNELS}"), format!("permissions/{host}/{user}"));
+    tokio::try_join!(api.put(&limited, &limit), api.put(&permitted, &everything)).map_err(attempt())?;
+    if is_new {
+        return Ok(verifier);
+    }
     // What it is allowed elsewhere, somebody else gave it.
     let permissions: Vec<Permission> = api.get(&format!("users/{user}/permissions")).await.map_err(attempt())?;
     for strange in permissions.iter().filter(|permission| permission.vhost != host) {
@@ -85,10 +83,13 @@ pub(crate) async fn unbind(api: &Api, credential: &CredentialSpec) -> Result<(),
     }
 }
 
+/// The limit of a user's channels.
+const CHANNELS: &str = "max-channels";
+
 /// The expression that every name matches.
 pub(crate) const ALL: &str = ".*";
 
 /// What one user may have open.
 pub(crate) fn user_limits(limits: &Limits) -> Value {
-    json!({ "max-channels": limits.channels })
+    json!({ CHANNELS: limits.channels })
 }

@@ -28,7 +28,7 @@ use tokio::sync::OnceCell;
 const GUARDIAN: &str = r#"
 cat > /dev/null
 for process in /proc/[0-9]*; do
-    case "$(readlink "$process/cwd")" in "$1"/*) kill -KILL "${process#/proc/}" ;; esac
+    case "$(readlink "$process/cwd")" in "$1"/*) kill -KILL "${process#/proc/}" 2> /dev/null ;; esac
 done
 sleep 0.2
 rm -rf "$1"
