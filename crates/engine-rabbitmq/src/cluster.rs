@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_engine::supervise::{
-    ClusterDirectory, ClusterProcess, Launch, Process, Readiness, Signal, StopStep, Supervision, admin_secret,
+    ClusterDirectory, ClusterProcess, Launch, Machine, Process, Readiness, Signal, StopStep, Supervision, admin_secret,
     data_gone, refuse_another, refuse_taken_port,
 };
 use mainstay_engine::{CertificateFiles, ClusterSpec, EngineError, StartKind, Started};
@@ -20,7 +20,6 @@ use crate::config::RabbitmqConfig;
 use crate::data::{self, DataDirectory};
 use crate::install::Installation;
 use crate::known::Known;
-use crate::machine::Machine;
 use crate::names::{MARKER, NODE, is_instance};
 use crate::ports::Ports;
 use crate::roster::Roster;

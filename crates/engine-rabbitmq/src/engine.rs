@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstay_engine::supervise::ClusterDirectory;
+use mainstay_engine::supervise::{ClusterDirectory, Machine};
 use mainstay_engine::{
     Availability, CertificateFiles, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started,
 };
@@ -18,7 +18,6 @@ use crate::cluster::Cluster;
 use crate::config::RabbitmqConfig;
 use crate::delivery::Endpoint;
 use crate::install::{INSTALL_REMEDY, Installation};
-use crate::machine::Machine;
 use crate::names::virtual_host;
 use crate::observe::Found;
 use crate::offering::Limits;

@@ -25,7 +25,6 @@ mod install;
 mod instance;
 mod known;
 mod listener;
-mod machine;
 mod names;
 mod observe;
 mod offering;

@@ -218,7 +218,7 @@ pub(crate) async fn health(api: &Api, port: u16) -> Result<Health, ApiError> {
     }
     Ok(match api.check("local-alarms").await? {
         Ok(()) => Health::Serving,
-        Err(answer) => Health::Unresponsive { reason: alarm(&answer) },
+        Err(answer) => Health::Hindered { reason: alarm(&answer) },
     })
 }
 

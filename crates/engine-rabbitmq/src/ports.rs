@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_file};
+use mainstay_engine::supervise::{ClusterDirectory, write_own_file};
 use serde::{Deserialize, Serialize};
 
 /// The version of the file's form.
@@ -44,9 +44,7 @@ impl Ports {
     /// Puts them where the next control plane finds them. The file is ours, out of the engine's reach.
     pub fn write(&self, directory: &ClusterDirectory) -> Result<(), EngineError> {
         let text = serde_json::to_string(self).expect("numbers are always JSON");
-        let ourselves = EngineUser::ourselves()
-            .map_err(|error| EngineError::transient_from("who we are could not be looked up", error))?;
-        write_file(directory.root(), NAME, &text, &ourselves)
+        write_own_file(directory.root(), NAME, &text)
     }
 
     /// Where the management API listens.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_file};
+use mainstay_engine::supervise::{ClusterDirectory, write_own_file};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -91,9 +91,7 @@ impl Roster {
         }
         record.format = FORMAT;
         let text = serde_json::to_string(&record).expect("names are always JSON");
-        let ourselves = EngineUser::ourselves()
-            .map_err(|error| EngineError::transient_from("who we are could not be looked up", error))?;
-        write_file(self.directory.root(), NAME, &text, &ourselves)
+        write_own_file(self.directory.root(), NAME, &text)
     }
 
     /// No file is an empty record: nothing was made yet, or a person has removed it.

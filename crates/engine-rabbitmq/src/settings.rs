@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use mainstay_engine::CertificateFiles;
+use mainstay_engine::supervise::Machine;
 use serde_json::json;
 
-use crate::machine::Machine;
 use crate::names::ADMIN;
 use crate::password::ALGORITHM;
 use crate::ports::Ports;
@@ -113,11 +113,12 @@ mod tests {
 
     use mainstay_engine::CertificateFiles;
 
-    use super::{Inputs, Machine, render};
+    use super::{Inputs, render};
+    use mainstay_engine::supervise::Machine;
 
     fn inputs(memory_mib: u64, disk_mib: u64) -> Inputs<'static> {
         Inputs {
-            machine: Machine { memory_mib, disk_mib },
+            machine: Machine { memory_mib, cores: 2, disk_mib, open_files: 65_536 },
             listen_address: "10.0.0.1".parse().unwrap(),
             port: 7472,
             ports: serde_json::from_str(r#"{"format":1,"management":1,"distribution":2,"epmd":3}"#).unwrap(),

@@ -18,9 +18,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
-use crate::supervise::{ClusterDirectory, EngineUser, write_file};
+use crate::supervise::{ClusterDirectory, EngineUser, write_file, write_own_file};
 
-/// The version of `certificate.json`.
+/// The record, and the version of its form.
+const NAME: &str = "certificate.json";
 const FORMAT: u32 = 1;
 
 /// Issues certificates that prove to clients which cluster they reached.
@@ -118,7 +119,7 @@ impl CertificateFiles {
             not_after: issued.not_after.as_micros(),
             host,
         };
-        record.write(directory).map_err(failed)?;
+        record.write(directory)?;
         Ok(true)
     }
 
@@ -142,7 +143,7 @@ impl CertificateFiles {
 
 impl Record {
     fn path(directory: &ClusterDirectory) -> PathBuf {
-        directory.root().join("certificate.json")
+        directory.root().join(NAME)
     }
 
     fn read(directory: &ClusterDirectory) -> Option<Self> {
@@ -150,8 +151,9 @@ impl Record {
         serde_json::from_slice::<Self>(&text).ok().filter(|record| record.format == FORMAT)
     }
 
-    fn write(&self, directory: &ClusterDirectory) -> std::io::Result<()> {
-        fs::write(Self::path(directory), serde_json::to_vec(self)?)
+    fn write(&self, directory: &ClusterDirectory) -> Result<(), EngineError> {
+        let text = serde_json::to_string(self).expect("numbers and texts are always JSON");
+        write_own_file(directory.root(), NAME, &text)
     }
 
     fn remove(directory: &ClusterDirectory) -> std::io::Result<()> {

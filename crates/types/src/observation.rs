@@ -23,6 +23,8 @@ pub struct Observation {
 pub enum Health {
     /// It answers.
     Serving,
+    /// It answers, and does not do all that its clients may expect.
+    Hindered { reason: String },
     /// Its process runs and does not answer, or not yet.
     Unresponsive { reason: String },
     /// No process of it runs.

@@ -45,7 +45,7 @@ impl Troubles {
         let known = present.clusters.remove(cluster).flatten();
         let trouble = match health {
             Health::Serving => None,
-            Health::Unresponsive { reason } => Some(reason.clone()),
+            Health::Hindered { reason } | Health::Unresponsive { reason } => Some(reason.clone()),
             // A start that failed has told more than that no process is there.
             Health::Down { cause } => known.or_else(|| Some(cause.clone())),
         };

@@ -266,8 +266,8 @@ impl Worker {
             // The look may tell of the end before whoever waits for the end does.
             Health::Down { cause } if self.end.is_some() => self.process_ended(cause.clone()),
             Health::Down { cause } => tracing::debug!(cluster = %self.name, cause, "the cluster is down"),
-            Health::Serving | Health::Unresponsive { .. } if self.end.is_none() => self.watch_for_end(&view),
-            Health::Serving | Health::Unresponsive { .. } => {}
+            Health::Serving | Health::Hindered { .. } | Health::Unresponsive { .. } if self.end.is_none() => self.watch_for_end(&view),
+            Health::Serving | Health::Hindered { .. } | Health::Unresponsive { .. } => {}
         }
         self.observation = Some(observation);
     }

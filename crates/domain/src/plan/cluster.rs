@@ -15,25 +15,46 @@ pub(super) fn plan(plan: &mut Plan, cluster: &Cluster, observed: Option<&Observa
             false
         }
         Health::Unresponsive { reason } => {
-            let degradation = ClusterDegradation { cluster: cluster.name.clone(), reason: reason.clone() };
-            if cluster.state == ClusterState::Ready {
-                plan.steps.push(Step::Report(degradation.into()));
-            }
+            degraded(plan, cluster, reason);
             false
         }
         // It serves, and the journal does not know it yet: starting it again finds it running and says so.
-        Health::Serving if cluster.state == ClusterState::Requested => {
+        Health::Serving | Health::Hindered { .. } if cluster.state == ClusterState::Requested => {
             plan.steps.push(Step::Start { cause: "it was found running".to_owned() });
             false
         }
-        Health::Serving => {
-            if cluster.state != ClusterState::Ready {
-                plan.steps.push(Step::Report(ClusterRecovery { cluster: cluster.name.clone() }.into()));
+        // What there is to do may be what ends the hindrance: revoking, deleting.
+        Health::Hindered { reason } => {
+            degraded(plan, cluster, reason);
+            if cluster.state == ClusterState::Failed {
+                recovered(plan, cluster);
             }
-            if !observed.changed_settings.is_empty() {
-                plan.steps.push(Step::Reconfigure { changes: observed.changed_settings.clone() });
-            }
+            reconfigure(plan, observed);
             true
         }
+        Health::Serving => {
+            if cluster.state != ClusterState::Ready {
+                recovered(plan, cluster);
+            }
+            reconfigure(plan, observed);
+            true
+        }
+    }
+}
+
+fn degraded(plan: &mut Plan, cluster: &Cluster, reason: &str) {
+    if cluster.state == ClusterState::Ready {
+        let degradation = ClusterDegradation { cluster: cluster.name.clone(), reason: reason.to_owned() };
+        plan.steps.push(Step::Report(degradation.into()));
+    }
+}
+
+fn recovered(plan: &mut Plan, cluster: &Cluster) {
+    plan.steps.push(Step::Report(ClusterRecovery { cluster: cluster.name.clone() }.into()));
+}
+
+fn reconfigure(plan: &mut Plan, observed: &Observation) {
+    if !observed.changed_settings.is_empty() {
+        plan.steps.push(Step::Reconfigure { changes: observed.changed_settings.clone() });
     }
 }

@@ -80,7 +80,7 @@ fn alarms_are_told_and_figures_read() {
             let alarm = format!("{{resource_limit, {resource}, node()}}");
             evaluate(&place, &spec, &format!("rabbit_alarm:set_alarm({{{alarm}, []}})."));
             let observed = engine.observe(&spec, from_ref(&tenant.instance), &[]).await.unwrap();
-            let Health::Unresponsive { reason } = observed.health else { panic!("{:?}", observed.health) };
+            let Health::Hindered { reason } = observed.health else { panic!("{:?}", observed.health) };
             assert!(reason.contains("publishers wait") && reason.contains(expected), "{reason}");
             assert_eq!(observed.instances.len(), 1, "it answers all the same");
             evaluate(&place, &spec, &format!("rabbit_alarm:clear_alarm({alarm})."));

@@ -29,6 +29,13 @@ pub fn write_derived_file(directory: &Path, name: &str, text: &str, user: &Engin
     })
 }
 
+/// Writes a file that we alone read, whole or not at all, where its text is another.
+pub fn write_own_file(directory: &Path, name: &str, text: &str) -> Result<(), EngineError> {
+    replace(directory, name, text, None, Durability::OnDisk).map_err(|error| {
+        EngineError::transient_from(format!("{} could not be written", directory.join(name).display()), error)
+    })
+}
+
 /// Why a file is not as [`write_file`] would leave it; none where it is.
 pub fn changed_file(directory: &Path, name: &str, text: &str) -> Option<String> {
     match fs::read_to_string(directory.join(name)) {
@@ -61,8 +68,7 @@ pub fn admin_secret(directory: &ClusterDirectory) -> Result<SecretString, Engine
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| EngineError::transient(format!("no random bytes: {error}")))?;
     let secret = SecretString::from(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    replace(directory.root(), NAME, secret.expose_secret(), None, Durability::OnDisk)
-        .map_err(|error| EngineError::transient_from(format!("{} could not be written", path.display()), error))?;
+    write_own_file(directory.root(), NAME, secret.expose_secret())?;
     Ok(secret)
 }
 

@@ -19,7 +19,7 @@ mod user;
 
 pub use cluster::{ClusterProcess, Readiness, Supervision, data_gone, refuse_another, refuse_taken_port};
 pub use directory::{ClusterDirectory, ClusterLock, DirectoryError};
-pub use file::{admin_secret, changed_file, write_derived_file, write_file};
+pub use file::{admin_secret, changed_file, write_derived_file, write_file, write_own_file};
 pub use history::{CrashHistory, Decision, RestartPolicy};
 pub use launch::{Launch, confine};
 pub use log::EngineLog;
