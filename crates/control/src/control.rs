@@ -16,7 +16,7 @@ use mainstay_types::{ContractRef, EngineName, Offering, OperationId, Timestamp, 
 use tokio::time::Instant;
 
 use crate::outside::free_bytes;
-use crate::reconcile::Troubles;
+use crate::reconcile::{Occupation, Troubles};
 
 /// Room that is kept on the data directory's file system for the layer itself: while less is free, consumers'
 /// requests that need more are refused, so that the journal can still record what the engines do and what is deleted.
@@ -50,6 +50,7 @@ struct Inner {
     engines: BTreeMap<EngineName, Arc<dyn Engine>>,
     offerings: Arc<[Offering]>,
     troubles: Troubles,
+    occupation: Occupation,
     config: Config,
 }
 
@@ -88,8 +89,8 @@ impl Control {
     pub fn new(journal: Journal, custody: Custody, engines: Vec<Arc<dyn Engine>>, config: Config) -> Self {
         let offerings = engines.iter().map(|engine| engine.offering().clone()).collect();
         let engines = engines.into_iter().map(|engine| (engine.offering().engine.clone(), engine)).collect();
-        let troubles = Troubles::default();
-        Self { inner: Arc::new(Inner { journal, custody, engines, offerings, troubles, config }) }
+        let (troubles, occupation) = (Troubles::default(), Occupation::default());
+        Self { inner: Arc::new(Inner { journal, custody, engines, offerings, troubles, occupation, config }) }
     }
 
     /// Decides a command and records what follows; the answer means that it is durable.
@@ -190,6 +191,11 @@ impl Control {
         &self.inner.troubles
     }
 
+    /// Which clusters are worked on.
+    pub(crate) fn occupation(&self) -> &Occupation {
+        &self.inner.occupation
+    }
+
     /// Why work on an instance does not get on at present, where it does not.
     pub fn trouble_with(&self, instance: &mainstay_types::InstanceId) -> Option<String> {
         self.inner.troubles.of_instance(instance)
@@ -257,6 +263,7 @@ fn needs_room(command: &Command) -> bool {
     matches!(
         command,
         Command::CreateInstance(_)
+            | Command::MoveInstance(_)
             | Command::CreateBinding(_)
             | Command::RotateBinding(_)
             | Command::ReplacePassword(_)

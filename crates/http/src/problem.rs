@@ -141,6 +141,8 @@ impl From<Rejection> for Problem {
             Rejection::InstanceExists { .. }
             | Rejection::InstanceDeleting { .. }
             | Rejection::InstanceFailed { .. }
+            | Rejection::InstanceNotReady { .. }
+            | Rejection::InstanceMoving { .. }
             | Rejection::InstanceHasBindings { .. }
             | Rejection::BindingNotReady { .. }
             | Rejection::IdTaken => StatusCode::CONFLICT,
@@ -151,6 +153,7 @@ impl From<Rejection> for Problem {
             | Rejection::UnknownPlan { .. }
             | Rejection::UnknownParameter { .. }
             | Rejection::InvalidParameter { .. }
+            | Rejection::MoveImpossible { .. }
             | Rejection::InvalidLease { .. }
             | Rejection::InvalidOverlap { .. }
             | Rejection::StatementsTooLong { .. }

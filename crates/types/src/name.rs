@@ -79,6 +79,13 @@ impl ClusterName {
     pub fn dedicated(engine: &crate::EngineName, instance: &crate::InstanceId) -> Self {
         Self(format!("{engine}-{}", instance.suffix()).into())
     }
+
+    /// Names for the clusters that one instance of plan `dedicated` lives on one after the other, the usual one first.
+    pub fn dedicated_series(engine: &crate::EngineName, instance: &crate::InstanceId) -> impl Iterator<Item = Self> {
+        let first = Self::dedicated(engine, instance);
+        let numbered = first.clone();
+        std::iter::once(first).chain((2_u64..).map(move |number| Self(format!("{numbered}-{number}").into())))
+    }
 }
 
 #[cfg(test)]

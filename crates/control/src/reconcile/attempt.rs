@@ -7,7 +7,7 @@ use mainstay_domain::command::{
     InstanceProvisioned, InstanceRemoved, Reconfigured, StartOutcome,
 };
 use mainstay_domain::event::Actor;
-use mainstay_domain::plan::Step;
+use mainstay_domain::plan::{Step, Target};
 use mainstay_domain::view::{Binding, Cluster, Instance, View};
 use mainstay_engine::{CredentialSpec, Engine, EngineError, StartKind};
 use mainstay_types::{BindingId, Generation, InstanceId};
@@ -53,6 +53,16 @@ impl Attempt {
     /// Carries the step out and records its outcome. Repeating it after any failure is harmless.
     pub(super) async fn carry_out(&self, step: &Step) -> Result<(), AttemptError> {
         let spec = spec(&self.cluster);
+        let _shared = match step.target() {
+            Target::Journal => None,
+            Target::Cluster | Target::Instance(_) => Some(self.control.occupation().share(&self.cluster.name).await),
+        };
+        if let Target::Instance(instance) = step.target()
+            && !self.lives_here(&instance)
+        {
+            // It has moved meanwhile, and what it needs is planned where it lives now.
+            return Ok(());
+        }
         match step {
             Step::Start { .. } => self.start().await,
             Step::Reconfigure { changes } => {
@@ -73,6 +83,7 @@ impl Attempt {
             }
             Step::Bind { binding, generation, repaired, .. } => self.bind(binding, *generation, repaired.clone()).await,
             Step::Unbind { binding, generation, .. } => self.unbind(binding, *generation).await,
+            Step::Move { instance } => self.relocate(instance).await,
             Step::Report(command) => self.report(command.clone()).await,
         }
     }
@@ -133,10 +144,28 @@ impl Attempt {
         // What the engine has under a name that was taken over is the successor's.
         if !self.was_succeeded(binding, generation) {
             self.engine.unbind(&spec(&self.cluster), &credential).await.map_err(AttemptError::Engine)?;
+            self.unbind_copy(&credential).await?;
         }
         // The password goes before the record of its end: after a crash in between, the step is simply repeated.
         self.forget_password(binding, generation).await?;
         self.report(CredentialRemoved { binding: binding.clone(), generation }).await
+    }
+
+    /// Ends a credential also on the cluster that its instance is moving to: that may take over at any time from now on, and whose
+    /// credential is not in the view any more nobody would end there.
+    async fn unbind_copy(&self, credential: &CredentialSpec) -> Result<(), AttemptError> {
+        let view = self.control.view();
+        let moving = view.instance_by_id(&credential.instance).and_then(|instance| instance.moving.as_ref());
+        let copy = moving.and_then(|cluster| view.cluster(cluster)).filter(|cluster| cluster.identity.is_some());
+        let Some((copy, engine)) = copy.and_then(|copy| Some((copy, self.control.engine(&copy.engine)?))) else {
+            return Ok(());
+        };
+        engine.unbind(&spec(copy), credential).await.map_err(AttemptError::Engine)
+    }
+
+    /// Whether an instance is on this cluster still. It stays so for as long as the step keeps moves away.
+    fn lives_here(&self, id: &InstanceId) -> bool {
+        self.control.view().instance_by_id(id).is_none_or(|instance| instance.cluster == self.cluster.name)
     }
 
     /// Removes the passwords of everything that was on a removed cluster.
@@ -155,7 +184,7 @@ impl Attempt {
         self.control.custody().delete(&secret_path(binding, generation)).await.map(drop).map_err(AttemptError::Custody)
     }
 
-    async fn report(&self, command: impl Into<Command>) -> Result<(), AttemptError> {
+    pub(super) async fn report(&self, command: impl Into<Command>) -> Result<(), AttemptError> {
         self.control.submit(Actor::System, command).await.map(drop).map_err(AttemptError::Submit)
     }
 

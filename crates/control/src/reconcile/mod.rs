@@ -1,6 +1,8 @@
 //! The reconcile loop: one worker for each cluster compares what should be with what is, and acts.
 
 mod attempt;
+mod moving;
+mod occupation;
 mod pacing;
 mod troubles;
 mod worker;
@@ -16,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::control::Control;
 use worker::Worker;
 
+pub(crate) use occupation::Occupation;
 pub(crate) use troubles::Troubles;
 
 /// Runs a worker for every cluster of the view, as clusters come and go.

@@ -120,6 +120,7 @@ impl Worker {
             self.finish(done);
         }
         self.control.troubles().forget(&self.name);
+        self.control.occupation().forget(&self.name);
     }
 
     fn look_if_due(&mut self, view: &Arc<View>, cluster: &Arc<Cluster>) {
@@ -266,7 +267,9 @@ impl Worker {
             // The look may tell of the end before whoever waits for the end does.
             Health::Down { cause } if self.end.is_some() => self.process_ended(cause.clone()),
             Health::Down { cause } => tracing::debug!(cluster = %self.name, cause, "the cluster is down"),
-            Health::Serving | Health::Hindered { .. } | Health::Unresponsive { .. } if self.end.is_none() => self.watch_for_end(&view),
+            Health::Serving | Health::Hindered { .. } | Health::Unresponsive { .. } if self.end.is_none() => {
+                self.watch_for_end(&view)
+            }
             Health::Serving | Health::Hindered { .. } | Health::Unresponsive { .. } => {}
         }
         self.observation = Some(observation);
@@ -306,6 +309,9 @@ impl Worker {
                 self.next_look = Instant::now();
                 if outcome.is_ok() {
                     self.observation = None;
+                    if let Step::Move { instance } = &step {
+                        self.control.troubles().clear(instance);
+                    }
                 }
                 if let (Step::Start { .. }, Ok(())) = (&step, &outcome) {
                     self.ended = None;
@@ -342,6 +348,9 @@ impl Worker {
             self.control.troubles().set(&instance, reason);
             self.pacing.failed(Key::of(step), now);
             return;
+        }
+        if let Step::Move { instance } = step {
+            self.control.troubles().set(instance, format!("it does not get on with its move: {reason}"));
         }
         if let Step::Remove = step {
             for instance in self.control.view().instances_on(&self.name) {

@@ -45,6 +45,9 @@ impl CreateBinding {
                 });
             }
         }
+        if instance.moving.is_some() {
+            return Err(Rejection::InstanceMoving { name: self.instance.clone() });
+        }
         if view.binding(&self.id).is_some() {
             return Err(Rejection::IdTaken);
         }

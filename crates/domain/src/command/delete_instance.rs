@@ -32,6 +32,10 @@ impl DeleteInstance {
             let operation = going_on.filter(|o| o.kind == OperationKind::DeleteInstance).map(|o| o.id.clone()).next();
             return Ok(Decision { events: Vec::new(), operation });
         }
+        // Which of two clusters holds its data, only the end of the move tells.
+        if instance.moving.is_some() {
+            return Err(Rejection::InstanceMoving { name: self.name.clone() });
+        }
         let live = view.bindings_of(instance).filter(|binding| binding.is_live()).count();
         if live > 0 && !self.force {
             return Err(Rejection::InstanceHasBindings { name: self.name.clone(), count: live });

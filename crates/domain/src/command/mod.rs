@@ -5,7 +5,9 @@ mod create_instance;
 mod create_token;
 mod delete_binding;
 mod delete_instance;
+mod move_instance;
 mod outcome;
+mod placement;
 mod record_custody;
 mod record_objects;
 mod rejection;
@@ -30,10 +32,11 @@ pub use create_instance::CreateInstance;
 pub use create_token::CreateToken;
 pub use delete_binding::DeleteBinding;
 pub use delete_instance::DeleteInstance;
+pub use move_instance::MoveInstance;
 pub use outcome::{
     BindingEnded, ClusterDegradation, ClusterFailure, ClusterRecovery, ClusterRemoval, ClusterStart, CredentialApplied,
-    CredentialRefused, CredentialRemoved, InstanceFailure, InstanceProvisioned, InstanceRemoved, Reconfigured,
-    StartOutcome,
+    CredentialRefused, CredentialRemoved, InstanceFailure, InstanceProvisioned, InstanceRemoved, MoveCompleted,
+    MoveFailure, Reconfigured, StartOutcome,
 };
 pub use record_custody::{CustodyChange, RecordCustody};
 pub use record_objects::{ObjectChange, RecordObjects, RecordScrub};
@@ -62,6 +65,7 @@ pub const FAILURE_CODES: &[&str] = &[
     "cluster_failed",
     "instance_failed",
     "instance_deleting",
+    "move_failed",
     "binding_failed",
     "binding_expired",
     "binding_not_ready",
@@ -114,6 +118,7 @@ macro_rules! commands {
 
 commands! {
     CreateInstance,
+    MoveInstance,
     DeleteInstance,
     CreateBinding,
     RotateBinding,
@@ -134,6 +139,8 @@ commands! {
     InstanceProvisioned,
     InstanceFailure,
     InstanceRemoved,
+    MoveCompleted,
+    MoveFailure,
     CredentialApplied,
     CredentialRefused,
     CredentialRemoved,
@@ -196,13 +203,24 @@ impl Context {
         failure: Option<(&'static str, &str)>,
     ) -> Vec<NewEvent> {
         debug_assert!(failure.is_none_or(|(code, _)| FAILURE_CODES.contains(&code)), "{failure:?}");
+        let body: Body = match failure {
+            None => OperationSucceeded::default().into(),
+            Some((code, detail)) => OperationFailed { code: code.to_owned(), detail: detail.to_owned() }.into(),
+        };
+        self.finish_with(view, tenant, subject, kind, &body)
+    }
+
+    /// Ends the operations of a kind on a subject in this way.
+    fn finish_with(
+        &self,
+        view: &View,
+        tenant: &TenantName,
+        subject: &Subject,
+        kind: OperationKind,
+        body: &Body,
+    ) -> Vec<NewEvent> {
         let end = |operation: &Arc<crate::view::Operation>| {
-            let subject = Subject::new(SubjectKind::Operation, &operation.id);
-            let body: Body = match failure {
-                None => OperationSucceeded {}.into(),
-                Some((code, detail)) => OperationFailed { code: code.to_owned(), detail: detail.to_owned() }.into(),
-            };
-            self.event(Some(tenant.clone()), subject, body)
+            self.event(Some(tenant.clone()), Subject::new(SubjectKind::Operation, &operation.id), body.clone())
         };
         view.active_operations(tenant, subject).filter(|operation| operation.kind == kind).map(end).collect()
     }

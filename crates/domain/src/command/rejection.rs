@@ -2,6 +2,8 @@
 
 use mainstay_types::{BindingId, ContractRef, EngineName, InstanceName, Plan, TenantScope, TokenId};
 
+use crate::view::VisibleState;
+
 /// Why a command is refused. The text says what, to what and why; [`Rejection::remedy`] what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
@@ -13,6 +15,12 @@ pub enum Rejection {
     InstanceDeleting { name: InstanceName },
     #[error("instance {name} has failed: {reason}")]
     InstanceFailed { name: InstanceName, reason: String },
+    #[error("instance {name} is {state}")]
+    InstanceNotReady { name: InstanceName, state: VisibleState },
+    #[error("instance {name} is being moved to another cluster")]
+    InstanceMoving { name: InstanceName },
+    #[error("instance {name} can not be moved so: {reason}")]
+    MoveImpossible { name: InstanceName, field: &'static str, reason: String, remedy: String },
     #[error("instance {name} has {count} live binding{}", if *count == 1 { "" } else { "s" })]
     InstanceHasBindings { name: InstanceName, count: usize },
     #[error("contract {contract} is not offered here")]
@@ -69,6 +77,9 @@ codes! {
     InstanceExists = "instance_exists",
     InstanceDeleting = "instance_deleting",
     InstanceFailed = "instance_failed",
+    InstanceNotReady = "instance_not_ready",
+    InstanceMoving = "instance_moving",
+    MoveImpossible = "move_impossible",
     InstanceHasBindings = "instance_has_bindings",
     UnknownContract = "contract_unknown",
     UnknownEngine = "engine_unknown",
@@ -102,6 +113,7 @@ impl Rejection {
             Self::InvalidOverlap { .. } => Some("overlap".to_owned()),
             Self::StatementsTooLong { .. } => Some("statements".to_owned()),
             Self::TenantForbidden { .. } => Some("tenant".to_owned()),
+            Self::MoveImpossible { field, .. } => Some((*field).to_owned()),
             _ => None,
         }
     }
@@ -117,6 +129,11 @@ impl Rejection {
             Self::InstanceFailed { name, .. } => {
                 format!("mend the cause, or delete it with: mainstay delete {name}")
             }
+            Self::InstanceNotReady { name, .. } => {
+                format!("wait until it is ready; why it is not tells: mainstay get {name}")
+            }
+            Self::InstanceMoving { .. } => "wait until it has moved and try again; see: mainstay operations".to_owned(),
+            Self::MoveImpossible { remedy, .. } => remedy.clone(),
             Self::InstanceHasBindings { name, .. } => format!(
                 "see them with: mainstay bindings {name}, unbind them, or revoke them with it: mainstay delete {name} --force"
             ),

@@ -55,12 +55,14 @@ pub(super) fn rotatable<'a>(
     if !state.is_empty() {
         return Err(Rejection::BindingNotReady { id: id.clone(), state });
     }
+    let Some(instance) = view.instance_by_id(&binding.instance_id) else { return Ok(binding) };
+    let name = instance.name.clone();
     // Nothing is made on an instance that has failed, and whoever asked would wait for ever.
-    if let Some(instance) = view.instance_by_id(&binding.instance_id)
-        && instance.state == InstanceState::Failed
-    {
-        let (name, reason) = (instance.name.clone(), instance.reason.clone().unwrap_or_default());
-        return Err(Rejection::InstanceFailed { name, reason });
+    if instance.state == InstanceState::Failed {
+        return Err(Rejection::InstanceFailed { name, reason: instance.reason.clone().unwrap_or_default() });
+    }
+    if instance.moving.is_some() {
+        return Err(Rejection::InstanceMoving { name });
     }
     Ok(binding)
 }

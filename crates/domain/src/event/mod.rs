@@ -25,7 +25,8 @@ pub use custody::{
 };
 pub use envelope::{Actor, Event, NewEvent, Subject, SubjectKind};
 pub use instance::{
-    InstanceDeleted, InstanceDeletionRequested, InstanceFailed, InstanceReady, InstanceRepaired, InstanceRequested,
+    InstanceDeleted, InstanceDeletionRequested, InstanceFailed, InstanceMoveFailed, InstanceMoveRequested,
+    InstanceMoved, InstanceReady, InstanceRepaired, InstanceRequested,
 };
 pub use object::{
     ContentDamaged, Notification, ObjectCreated, ObjectExpired, ObjectRemoved, ObjectTagged, ScrubCompleted,
@@ -110,6 +111,9 @@ bodies! {
     InstanceReady = "v1.instance.ready",
     InstanceRepaired = "v1.instance.repaired",
     InstanceFailed = "v1.instance.failed",
+    InstanceMoveRequested = "v1.instance.move-requested",
+    InstanceMoved = "v1.instance.moved",
+    InstanceMoveFailed = "v1.instance.move-failed",
     InstanceDeletionRequested = "v1.instance.deletion-requested",
     InstanceDeleted = "v1.instance.deleted",
     ClusterRequested = "v1.cluster.requested",

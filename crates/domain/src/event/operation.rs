@@ -33,6 +33,8 @@ pub enum OperationKind {
     RotateBinding,
     #[n(4)]
     DeleteBinding,
+    #[n(5)]
+    MoveInstance,
 }
 
 /// What makes a repeated request the same request.
@@ -47,8 +49,13 @@ pub struct Idempotency {
 }
 
 /// The work was done.
-#[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
-pub struct OperationSucceeded {}
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode, Serialize)]
+pub struct OperationSucceeded {
+    /// What came of it, where that needs saying.
+    #[n(0)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
 
 /// The work can not be done.
 #[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]

@@ -6,6 +6,7 @@
 mod binding;
 mod cluster;
 mod instance;
+mod moving;
 
 use mainstay_types::{BindingId, ClusterName, Generation, InstanceId, Observation, Timestamp};
 
@@ -37,6 +38,8 @@ pub enum Step {
     Bind { instance: InstanceId, binding: BindingId, generation: Generation, repaired: Option<String> },
     /// Remove a credential and end its sessions.
     Unbind { instance: InstanceId, binding: BindingId, generation: Generation },
+    /// Let the cluster, which is to be an instance's, take over from the one that the instance lives on, or go on with that.
+    Move { instance: InstanceId },
     /// Record what was seen, or what time has brought; no engine is needed for it.
     Report(Command),
 }
@@ -56,7 +59,7 @@ impl Step {
     /// What the step works on.
     pub fn target(&self) -> Target {
         match self {
-            Step::Start { .. } | Step::Reconfigure { .. } | Step::Remove => Target::Cluster,
+            Step::Start { .. } | Step::Reconfigure { .. } | Step::Remove | Step::Move { .. } => Target::Cluster,
             Step::Provision { instance, .. }
             | Step::Deprovision { instance }
             | Step::Bind { instance, .. }
@@ -75,6 +78,7 @@ impl Step {
             Step::Deprovision { .. } => "deprovision",
             Step::Bind { .. } => "bind",
             Step::Unbind { .. } => "unbind",
+            Step::Move { .. } => "move",
             Step::Report(_) => "report",
         }
     }
@@ -89,6 +93,9 @@ pub fn plan(view: &View, name: &ClusterName, observed: Option<&Observation>, now
         return plan;
     }
     let serving = cluster::plan(&mut plan, cluster, observed);
+    if let Some(instance) = view.instance_moving_to(name) {
+        moving::plan(&mut plan, cluster, instance, serving);
+    }
     for instance in view.instances_on(name) {
         instance::plan(&mut plan, view, instance, observed, serving);
         for binding in view.bindings_of(instance) {

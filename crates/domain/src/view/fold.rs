@@ -10,8 +10,8 @@ use super::{
 };
 use crate::event::{
     BindingRequested, BindingRotated, Body, BodyError, ClusterRequested, CustodyInitialized, CustodyKeyRotated,
-    CustodyRekeyed, CustodyRestored, CustodySealed, CustodyUnsealed, CustodyWitnessed, Event, InstanceRequested,
-    OperationStarted, TokenCreated,
+    CustodyRekeyed, CustodyRestored, CustodySealed, CustodyUnsealed, CustodyWitnessed, Event, InstanceMoved,
+    InstanceRequested, OperationStarted, TokenCreated,
 };
 
 /// Why an event does not fit onto a view.
@@ -57,6 +57,9 @@ impl View {
             Body::InstanceReady(_) => self.instance_state(event, InstanceState::Ready, None)?,
             Body::InstanceRepaired(_) => self.instance_state(event, InstanceState::Ready, None)?,
             Body::InstanceFailed(body) => self.instance_state(event, InstanceState::Failed, Some(body.reason))?,
+            Body::InstanceMoveRequested(body) => self.change_moving(event, Some(body.cluster))?,
+            Body::InstanceMoveFailed(_) => self.change_moving(event, None)?,
+            Body::InstanceMoved(body) => self.instance_moved(event, body)?,
             Body::InstanceDeletionRequested(_) => self.instance_state(event, InstanceState::Deleting, None)?,
             Body::InstanceDeleted(_) => self.remove_instance(&instance_key(event)?)?,
 
@@ -129,9 +132,9 @@ impl View {
             Body::BindingRevoked(_) => self.remove_binding(&id(event)?)?,
 
             Body::OperationStarted(body) => self.insert_operation(started_operation(event, body)?),
-            Body::OperationSucceeded(_) => self.finish(event, OperationState::Succeeded)?,
+            Body::OperationSucceeded(body) => self.finish(event, OperationState::Succeeded, body.detail)?,
             Body::OperationFailed(body) => {
-                self.finish(event, OperationState::Failed { code: body.code, detail: body.detail })?;
+                self.finish(event, OperationState::Failed { code: body.code, detail: body.detail }, None)?;
             }
 
             Body::TokenCreated(body) => {
@@ -163,6 +166,9 @@ impl View {
         let key = instance.key();
         self.instance_ids.insert(instance.id.clone(), key.clone());
         self.on_cluster.insert((instance.cluster.clone(), key.clone()));
+        if let Some(cluster) = &instance.moving {
+            self.moving_to.insert(cluster.clone(), key.clone());
+        }
         self.instances.insert(key, instance.into());
     }
 
@@ -170,6 +176,31 @@ impl View {
         let instance = self.instances.remove(key)?;
         self.instance_ids.remove(&instance.id);
         self.on_cluster.remove(&(instance.cluster.clone(), key.clone()));
+        if let Some(cluster) = &instance.moving {
+            self.moving_to.remove(cluster);
+        }
+        Some(())
+    }
+
+    fn change_moving(&mut self, event: &Event, to: Option<ClusterName>) -> Option<()> {
+        let mut instance = Instance::clone(self.instances.get(&instance_key(event)?)?);
+        self.remove_instance(&instance.key())?;
+        instance.moving = to;
+        self.insert_instance(instance);
+        Some(())
+    }
+
+    fn instance_moved(&mut self, event: &Event, body: InstanceMoved) -> Option<()> {
+        let cluster = Arc::make_mut(self.clusters.get_mut(&body.cluster)?);
+        cluster.port = body.port;
+        let plan = cluster.plan;
+        let mut instance = Instance::clone(self.instances.get(&instance_key(event)?)?);
+        self.remove_instance(&instance.key())?;
+        instance.engine = body.engine;
+        instance.plan = plan;
+        instance.cluster = body.cluster;
+        instance.moving = None;
+        self.insert_instance(instance);
         Some(())
     }
 
@@ -225,9 +256,10 @@ impl View {
         self.operations.insert(operation.id.clone(), operation.into());
     }
 
-    fn finish(&mut self, event: &Event, state: OperationState) -> Option<()> {
+    fn finish(&mut self, event: &Event, state: OperationState, detail: Option<String>) -> Option<()> {
         let operation = Arc::make_mut(self.operations.get_mut(&id::<OperationId>(event)?)?);
         operation.state = state;
+        operation.detail = detail;
         operation.finished_at = Some(event.time);
         self.active.remove(&(operation.tenant.clone(), operation.subject.clone(), operation.id.clone()));
         self.finished.push_back(operation.id.clone());
@@ -265,6 +297,7 @@ fn requested_instance(event: &Event, tenant: TenantName, name: InstanceName, bod
         state: InstanceState::Requested,
         reason: None,
         created_at: event.time,
+        moving: None,
     }
 }
 
@@ -337,6 +370,7 @@ fn started_operation(event: &Event, body: OperationStarted) -> Option<Operation>
         state: OperationState::InProgress,
         created_at: event.time,
         finished_at: None,
+        detail: None,
     })
 }
 

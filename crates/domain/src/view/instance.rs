@@ -37,6 +37,9 @@ pub struct Instance {
     pub reason: Option<String>,
     #[n(11)]
     pub created_at: Timestamp,
+    /// The cluster that it is to live on, while it moves.
+    #[n(12)]
+    pub moving: Option<ClusterName>,
 }
 
 /// How far the layer has come with an instance itself; [`Instance::visible_state`] adds how its cluster is.

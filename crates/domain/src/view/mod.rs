@@ -54,6 +54,7 @@ pub struct View {
     // Indexes: derived from the above, rebuilt when a snapshot is read.
     instance_ids: OrdMap<InstanceId, InstanceKey>,
     on_cluster: OrdSet<(ClusterName, InstanceKey)>,
+    moving_to: OrdMap<ClusterName, InstanceKey>,
     of_instance: OrdSet<(InstanceKey, BindingId)>,
     idempotent: OrdMap<(TenantName, String), OperationId>,
     /// Operations in progress, by what they are done to.
@@ -100,6 +101,11 @@ impl View {
             .range((cluster.clone(), (TenantName::first(), InstanceName::first()))..)
             .take_while(move |(of, _)| of == cluster)
             .filter_map(|(_, key)| self.instances.get(key))
+    }
+
+    /// The instance that is to live on a cluster and does not yet.
+    pub fn instance_moving_to(&self, cluster: &ClusterName) -> Option<&Arc<Instance>> {
+        self.instances.get(self.moving_to.get(cluster)?)
     }
 
     /// A cluster by its name.

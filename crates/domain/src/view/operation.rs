@@ -26,6 +26,9 @@ pub struct Operation {
     pub created_at: Timestamp,
     #[n(7)]
     pub finished_at: Option<Timestamp>,
+    /// What came of it, where that needs saying.
+    #[n(8)]
+    pub detail: Option<String>,
 }
 
 /// Where an operation stands.
@@ -87,6 +90,12 @@ impl Operation {
                 let instance = self.subject.id.parse().ok().and_then(|name| view.instance(&self.tenant, &name));
                 let unbound = instance.is_none_or(|instance| view.bindings_of(instance).next().is_none());
                 vec![("revoke the bindings", unbound), ("remove the data", instance.is_none())]
+            }
+            OperationKind::MoveInstance => {
+                let instance = self.subject.id.parse().ok().and_then(|name| view.instance(&self.tenant, &name));
+                let new = instance.and_then(|instance| view.cluster(instance.moving.as_ref()?));
+                let serving = new.is_some_and(|cluster| cluster.identity.is_some());
+                vec![("start the new cluster", serving), ("copy the data and take over", false)]
             }
             OperationKind::CreateBinding => {
                 let binding = self.subject.id.parse().ok().and_then(|id| view.binding(&id));

@@ -90,7 +90,12 @@ fn what_is_not_offered_is_refused_with_the_field_and_what_there_is() {
         Some("contract"),
         "use one of: postgresql/v1",
     );
-    check(&|c| c.engine = Some("oracle".parse().unwrap()), "engine_unknown", Some("engine"), "use one of: postgresql");
+    check(
+        &|c| c.engine = Some("oracle".parse().unwrap()),
+        "engine_unknown",
+        Some("engine"),
+        "use one of: postgresql, successor",
+    );
     let set = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into_iter().collect();
     check(
         &|c| c.parameters = set("colour", "red"),

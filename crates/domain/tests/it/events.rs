@@ -39,7 +39,7 @@ fn an_unknown_type_is_named() {
     assert!(error.to_string().contains("v9.moon.landed"), "{error}");
 }
 
-/// Payloads as versions wrote them that knew no statements and no user names that stay.
+/// Payloads as versions wrote them that knew no statements, no user names that stay, and nothing to say of success.
 #[test]
 fn older_payloads_are_read_as_they_were_written() {
     let of_version_1 = [
@@ -48,6 +48,7 @@ fn older_payloads_are_read_as_they_were_written() {
             "85746170702d396533373739623937663461376331356e692d6e307a6d6d7a3571737664776473686f701a000151801b00071afd498d0000",
         ),
         ("v1.binding.rotation-requested", "8202183c"),
+        ("v1.operation.succeeded", "80"),
     ];
     for (kind, hex) in of_version_1 {
         let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
@@ -56,6 +57,7 @@ fn older_payloads_are_read_as_they_were_written() {
         match &body {
             Body::BindingRequested(body) => assert_eq!((body.lease_seconds, &body.statements), (86_400, &None)),
             Body::BindingRotationRequested(body) => assert_eq!((body.overlap_seconds, body.login), (60, None)),
+            Body::OperationSucceeded(body) => assert_eq!(body.detail, None),
             body => panic!("{body:?}"),
         }
         assert_eq!(body.encode(), payload, "and written as they were");

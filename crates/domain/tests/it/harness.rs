@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mainstay_domain::command::{
-    Command, Context, CreateBinding, CreateInstance, Decision, DeleteBinding, DeleteInstance, Rejection,
+    Command, Context, CreateBinding, CreateInstance, Decision, DeleteBinding, DeleteInstance, MoveInstance, Rejection,
     ReplacePassword, Request, RotateBinding,
 };
 use mainstay_domain::event::{Actor, Event, Idempotency};
@@ -42,7 +42,7 @@ impl Layer {
         Context {
             now: self.now,
             actor: Actor::System,
-            offerings: Arc::new([postgresql()]),
+            offerings: Arc::new([postgresql(), successor()]),
             dedicated_ports: 7500..=7503,
         }
     }
@@ -81,6 +81,17 @@ impl Layer {
         DeleteInstance { request: self.request(None), tenant: tenant(), name: name.parse().unwrap(), force }
     }
 
+    pub fn relocate(&mut self, name: &str) -> MoveInstance {
+        MoveInstance {
+            request: self.request(None),
+            tenant: tenant(),
+            name: name.parse().unwrap(),
+            engine: None,
+            plan: None,
+            busy_ports: Default::default(),
+        }
+    }
+
     pub fn bind(&mut self, name: &str) -> CreateBinding {
         CreateBinding {
             request: self.request(None),
@@ -110,6 +121,11 @@ pub fn tenant() -> TenantName {
     TenantName::default_tenant()
 }
 
+/// An engine that takes over from the first, and from which nobody takes over.
+fn successor() -> Offering {
+    Offering { engine: "successor".parse().unwrap(), plans: vec![Plan::Dedicated], shared_port: 7433, ..postgresql() }
+}
+
 fn postgresql() -> Offering {
     Offering {
         contract: "postgresql/v1".parse().unwrap(),
@@ -122,6 +138,6 @@ fn postgresql() -> Offering {
             plans: &[Plan::Shared, Plan::Dedicated],
         }],
         shared_port: 7432,
-        follows: Vec::new(),
+        follows: vec!["postgresql".parse().unwrap()],
     }
 }

@@ -5,4 +5,5 @@
 mod decisions;
 mod events;
 mod harness;
+mod moves;
 mod simulation;

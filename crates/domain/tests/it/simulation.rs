@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_domain::command::{
-    ClusterRemoval, ClusterStart, CredentialApplied, CredentialRemoved, InstanceProvisioned, InstanceRemoved,
-    Reconfigured, StartOutcome,
+    ClusterRemoval, ClusterStart, Command, CredentialApplied, CredentialRemoved, InstanceProvisioned, InstanceRemoved,
+    MoveCompleted, MoveFailure, Reconfigured, StartOutcome,
 };
 use mainstay_domain::event::Event;
 use mainstay_domain::plan::{Step, plan};
-use mainstay_domain::view::{InstanceState, View};
+use mainstay_domain::view::{Cluster, InstanceState, View};
 use mainstay_types::{
     BindingId, ClusterName, CredentialObservation, Generation, Health, InstanceId, Observation, Plan, Presence,
     Timestamp,
@@ -39,6 +39,10 @@ enum Happening {
     Delete {
         name: u8,
         force: bool,
+    },
+    Move {
+        name: u8,
+        successor: bool,
     },
     Bind {
         name: u8,
@@ -74,10 +78,13 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::{Bind, ChangeSetting, Create, Delete, DropRole, KillEngine, Replace, Rotate, Unbind, Wait, Work};
+    use Happening::{
+        Bind, ChangeSetting, Create, Delete, DropRole, KillEngine, Move, Replace, Rotate, Unbind, Wait, Work,
+    };
     proptest::prop_oneof![
         4 => (0..6u8, any::<bool>()).prop_map(|(name, dedicated)| Create { name, dedicated }),
         2 => (0..6u8, any::<bool>()).prop_map(|(name, force)| Delete { name, force }),
+        3 => (0..6u8, any::<bool>()).prop_map(|(name, successor)| Move { name, successor }),
         6 => (0..6u8, 1..100_000u64).prop_map(|(name, lease)| Bind { name, lease }),
         3 => any::<usize>().prop_map(|which| Rotate { which }),
         3 => any::<usize>().prop_map(|which| Replace { which }),
@@ -136,6 +143,11 @@ fn happen(layer: &mut Layer, world: &mut World, happening: Happening) {
         Happening::Delete { name, force } => {
             let delete = layer.delete(&format!("i{name}"), force);
             let _ = layer.submit(delete);
+        }
+        Happening::Move { name, successor } => {
+            let mut relocate = layer.relocate(&format!("i{name}"));
+            relocate.engine = successor.then(|| "successor".parse().unwrap());
+            let _ = layer.submit(relocate);
         }
         Happening::Bind { name, lease } => {
             let mut bind = layer.bind(&format!("i{name}"));
@@ -204,7 +216,7 @@ fn rest(layer: &mut Layer, world: &mut World) {
 }
 
 fn carry_out(layer: &mut Layer, world: &mut World, cluster: &ClusterName, step: Step, report: bool) {
-    let mut tell = |command: mainstay_domain::command::Command| {
+    let mut tell = |command: Command| {
         if report {
             layer.submit(command).expect("reports are not refused");
         }
@@ -266,6 +278,19 @@ fn carry_out(layer: &mut Layer, world: &mut World, cluster: &ClusterName, step: 
                 layer.submit(CredentialRemoved { binding, generation }).unwrap();
             }
         }
+        Step::Move { instance } => {
+            let of = layer.view.instance_by_id(&instance).unwrap();
+            let outcome: Command = match world.serving.contains(&of.cluster) {
+                true => MoveCompleted { instance, cluster: cluster.clone(), write_pause_milliseconds: 7 }.into(),
+                false => {
+                    let reason = "the source does not serve".to_owned();
+                    MoveFailure { instance, cluster: cluster.clone(), reason }.into()
+                }
+            };
+            if report {
+                layer.submit(outcome).unwrap();
+            }
+        }
         Step::Report(command) => tell(command),
     }
 }
@@ -312,4 +337,10 @@ fn check_rest(view: &View, world: &World) {
         .collect();
     assert_eq!(credentials, world.credentials);
     assert!(world.drifted.is_empty());
+    assert!(view.instances().all(|instance| instance.moving.is_none()));
+    let lived_on: BTreeSet<_> = view.instances().map(|instance| instance.cluster.clone()).collect();
+    let needed = |cluster: &Cluster| cluster.plan == Plan::Shared || lived_on.contains(&cluster.name);
+    assert!(view.clusters().all(|cluster| needed(cluster)), "a cluster is left that nobody lives on");
+    let ports: BTreeSet<_> = view.clusters().map(|cluster| cluster.port).collect();
+    assert_eq!(ports.len(), view.clusters().count(), "two clusters have one port");
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use mainstay_control::{busy_ports, draw_id};
-use mainstay_domain::command::{CreateInstance, DeleteInstance, Rejection, Request};
+use mainstay_domain::command::{CreateInstance, DeleteInstance, MoveInstance, Rejection, Request};
 use mainstay_domain::view::{Instance, View};
 use mainstay_types::{
     ContractRef, EngineName, EnvironmentName, InstanceId, InstanceName, OperationId, Parameters, Plan, Role,
@@ -48,6 +48,19 @@ struct NewInstance {
     parameters: Parameters,
 }
 
+/// Where an instance is to move.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Destination {
+    /// An engine that can take over from the one that it has; the one that it has where none is named, in the version that is
+    /// installed now.
+    #[schema(value_type = Option<String>, example = "valkey")]
+    engine: Option<EngineName>,
+    /// The plan that it has where none is named. Only that one is possible.
+    #[schema(value_type = Option<String>, example = "dedicated")]
+    plan: Option<Plan>,
+}
+
 /// What a consumer owns.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Instance)]
@@ -61,6 +74,9 @@ pub(super) struct InstanceBody {
     engine: String,
     /// The running deployment that it lives on.
     cluster: String,
+    /// The cluster that it is to live on, while it moves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moving_to: Option<String>,
     /// `requested`, `provisioning`, `ready`, `degraded`, `failed` or `deleting`.
     state: String,
     /// Why it is in this state, where that needs saying.
@@ -132,7 +148,7 @@ struct DeleteParams {
 type InstanceList = Page<InstanceBody>;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, delete))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, delete)).routes(routes!(relocate))
 }
 
 /// Lists the tenant's instances, by name.
@@ -173,10 +189,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
     let wanted = body.value;
-    if let Some((engine, reason, remedy)) = api.control.missing_engine(&wanted.contract, wanted.engine.as_ref()).await {
-        let detail = format!("engine {engine} can not be used on this machine: {reason}");
-        return Err(Problem::new(Code::EngineMissing, detail).field("engine").remedy(remedy));
-    }
+    refuse_missing_engine(&api, &wanted.contract, wanted.engine.as_ref()).await?;
     // Only a cluster of its own needs a port, and asking the machine costs more than everything else here.
     let busy_ports = if wanted.plan != Some(Plan::Shared) { busy_ports() } else { Default::default() };
     let accepted = submit_drawn(|| {
@@ -243,6 +256,56 @@ async fn delete(
     answer(&api, accepted, wait.duration(), stopping).await
 }
 
+/// Moves an instance to another engine, or to a new process of its own, while it is used.
+///
+/// Needs the role operator. Its address and its bindings stay what they are; writes wait for a moment, and the operation's
+/// `detail` says for how long. Where it can not be done the instance stays as it is.
+#[utoipa::path(
+    post, path = "/instances/{name}/move", operation_id = "move_instance", tag = "instances",
+    params(("name" = String, Path, description = "The instance's name."), WaitParams, IdempotencyHeader),
+    request_body = Destination,
+    responses(
+        (status = 200, description = "With `wait`: the work is finished, well or not.", body = OperationBody),
+        (status = 202, description = "The work goes on.", body = OperationBody,
+            headers(("Location" = String, description = "Where the operation is watched.")))
+    )
+)]
+async fn relocate(
+    State(api): ApiState,
+    caller: Caller,
+    At(name): At<InstanceName>,
+    Params(wait): Params<WaitParams>,
+    stopping: Stopping,
+    body: Body<Destination>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let Destination { engine, plan } = body.value;
+    let contract = api.control.view().instance(&caller.tenant, &name).map(|instance| instance.contract.clone());
+    if let (Some(contract), Some(_)) = (contract, &engine) {
+        refuse_missing_engine(&api, &contract, engine.as_ref()).await?;
+    }
+    let busy_ports = busy_ports();
+    let accepted = submit_drawn(|| {
+        let command = MoveInstance {
+            request: Request { operation: OperationId::from_random(draw_id()), idempotency: body.idempotency.clone() },
+            tenant: caller.tenant.clone(),
+            name: name.clone(),
+            engine: engine.clone(),
+            plan,
+            busy_ports: busy_ports.clone(),
+        };
+        api.control.submit(caller.actor.clone(), command)
+    })
+    .await?;
+    answer(&api, accepted, wait.duration(), stopping).await
+}
+
+async fn refuse_missing_engine(api: &Api, contract: &ContractRef, engine: Option<&EngineName>) -> Result<(), Problem> {
+    let Some((engine, reason, remedy)) = api.control.missing_engine(contract, engine).await else { return Ok(()) };
+    let detail = format!("engine {engine} can not be used on this machine: {reason}");
+    Err(Problem::new(Code::EngineMissing, detail).field("engine").remedy(remedy))
+}
+
 fn body(api: &Api, view: &View, instance: &Instance) -> InstanceBody {
     let cluster = view.cluster(&instance.cluster);
     let (state, reason) = instance.visible_state(cluster.map(|cluster| &**cluster));
@@ -257,6 +320,7 @@ fn body(api: &Api, view: &View, instance: &Instance) -> InstanceBody {
         plan: instance.plan.to_string(),
         engine: instance.engine.to_string(),
         cluster: instance.cluster.to_string(),
+        moving_to: instance.moving.as_ref().map(ToString::to_string),
         state: state.to_string(),
         reason,
         endpoint: host.zip(cluster).map(|(host, cluster)| EndpointBody { host, port: cluster.port }),

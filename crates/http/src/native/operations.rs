@@ -28,7 +28,7 @@ use crate::serve::Stopping;
 #[schema(as = Operation)]
 pub(super) struct OperationBody {
     id: String,
-    /// `create-instance`, `delete-instance`, `create-binding`, `rotate-binding` or `delete-binding`.
+    /// `create-instance`, `move-instance`, `delete-instance`, `create-binding`, `rotate-binding` or `delete-binding`.
     #[schema(value_type = String, example = "create-instance")]
     kind: OperationKind,
     subject: SubjectBody,
@@ -38,6 +38,10 @@ pub(super) struct OperationBody {
     #[schema(maximum = 100)]
     progress: u8,
     steps: Vec<StepBody>,
+    /// What came of it, where that needs saying: for how long the writes to an instance waited while it was moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "writes waited for 40 ms")]
+    detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody>,
     #[schema(format = DateTime)]
@@ -144,6 +148,7 @@ fn body(view: &View, operation: &Operation) -> OperationBody {
         state,
         progress: (100 * done / steps.len().max(1)) as u8,
         steps: steps.into_iter().map(|Step { name, state }| StepBody { name, state }).collect(),
+        detail: operation.detail.clone(),
         error,
         created_at: operation.created_at.to_string(),
         finished_at: operation.finished_at.map(|at| at.to_string()),

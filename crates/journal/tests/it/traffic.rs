@@ -33,7 +33,7 @@ pub fn life(number: u64) -> Vec<NewEvent> {
         let started = OperationStarted { kind, subject: instance.clone(), idempotency: None };
         events.push(event(SubjectKind::Operation, &operation, started.into()));
         events.extend(during);
-        events.push(event(SubjectKind::Operation, &operation, OperationSucceeded {}.into()));
+        events.push(event(SubjectKind::Operation, &operation, OperationSucceeded::default().into()));
     };
     let requested = InstanceRequested {
         instance: id.clone(),

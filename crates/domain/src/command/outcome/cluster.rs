@@ -2,6 +2,7 @@
 
 use mainstay_types::ClusterName;
 
+use super::moved;
 use crate::command::{Context, Decision, Rejection};
 use crate::event::{
     BindingRevoked, Body, ClusterDegraded, ClusterDeleted, ClusterFailed, ClusterReady, ClusterRecovered,
@@ -107,6 +108,11 @@ impl ClusterFailure {
         let mut events = Vec::new();
         if cluster.state != ClusterState::Failed || cluster.reason.as_deref() != Some(self.reason.as_str()) {
             events.push(event(context, cluster, ClusterFailed { reason: self.reason.clone() }));
+        }
+        // One that never served has copied nothing, and the instance that was to move to it stays. Once it served, only its
+        // engine knows whether it has taken over.
+        if let Some(instance) = view.instance_moving_to(&self.cluster).filter(|_| cluster.identity.is_none()) {
+            events.extend(moved::failed(view, context, instance, &self.cluster, &self.reason));
         }
         let failure = Some(("cluster_failed", self.reason.as_str()));
         for instance in view.instances_on(&self.cluster) {

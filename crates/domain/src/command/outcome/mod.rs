@@ -5,9 +5,11 @@
 mod binding;
 mod cluster;
 mod instance;
+mod moved;
 
 pub use binding::{BindingEnded, CredentialApplied, CredentialRefused, CredentialRemoved};
 pub use cluster::{
     ClusterDegradation, ClusterFailure, ClusterRecovery, ClusterRemoval, ClusterStart, Reconfigured, StartOutcome,
 };
 pub use instance::{InstanceFailure, InstanceProvisioned, InstanceRemoved};
+pub use moved::{MoveCompleted, MoveFailure};
