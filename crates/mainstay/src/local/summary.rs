@@ -21,10 +21,13 @@ pub(super) fn summary(config: &Config, global: &Global) -> String {
         None => String::new(),
     };
     format!(
-        "\n  API          {url}\n  secrets      {url}/v1 (the Vault API{sealed})\n{objects}  PostgreSQL   {} (shared; it starts with the first instance)\n  data         {}\n  \
+        "\n  API          {url}\n  secrets      {url}/v1 (the Vault API{sealed})\n{objects}  PostgreSQL   {} (shared; it starts with the first instance)\n  \
+         NATS         {} (the same)\n  RabbitMQ     {} (the same)\n  data         {}\n  \
          admin token  {}\n\nNext:\n  {program} create postgresql/v1 shop{flags}\n  \
          {program} bind shop --consumer web{flags}\n  {program} status{flags}\n",
         config.listen.postgresql,
+        config.listen.nats,
+        config.listen.rabbitmq,
         config.data_dir.display(),
         config.data_dir.join("admin.token").display(),
     )
