@@ -23,6 +23,8 @@ pub struct Limits {
     pub pace_within: Duration,
     /// How long a client may take less than `pace_bytes` of an answer.
     pub write_timeout: Duration,
+    /// How long a client may go on sending a body that was refused.
+    pub linger: Duration,
     pub drain: Duration,
     /// A form's file and fields, which are held in memory.
     pub form_bytes: usize,
@@ -49,6 +51,8 @@ const PACE_WITHIN: Duration = Duration::from_secs(30);
 /// A client that reads next to nothing for so long is taken for dead: TCP alone would wait for hours. The system says
 /// only of a third of what it buffers that it was taken, so that this is longer than for bodies.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Clients that send all before they read have the answer then, where they send fast. Who has more is cut off.
+const LINGER: Duration = Duration::from_secs(5);
 /// How long the requests in progress may take once the layer stops.
 const DRAIN: Duration = Duration::from_secs(10);
 /// A form is sent by a browser, and s3s holds its file; what is larger is put by other means.
@@ -81,6 +85,7 @@ impl Default for Limits {
             pace_bytes: PACE_BYTES,
             pace_within: PACE_WITHIN,
             write_timeout: WRITE_TIMEOUT,
+            linger: LINGER,
             drain: DRAIN,
             form_bytes: FORM_BYTES,
             xml_bytes: XML_BYTES,

@@ -21,6 +21,7 @@ mod error;
 mod front;
 mod host;
 mod idle;
+mod linger;
 mod map;
 mod memory;
 mod ops;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,6 +23,7 @@ use crate::body::Pace;
 use crate::config::S3Config;
 use crate::front::Front;
 use crate::idle::{Connection, Idle};
+use crate::linger::{Lingering, MoreComes};
 use crate::stall::Unstalled;
 
 /// The largest head of a request, and the most that is read at once of a body: large enough that a fast stream costs few
@@ -79,13 +81,14 @@ pub async fn serve_while(
             continue;
         }
         let (front, watcher, tls) = (front.clone(), graceful.watcher(), tls.clone());
-        let head_timeout = limits.head_timeout;
+        let (head_timeout, linger) = (limits.head_timeout, limits.linger);
         let pace = Pace { bytes: limits.pace_bytes, within: limits.write_timeout };
         let connection = idle.connection(ip);
         tokio::spawn(async move {
-            let stream = Unstalled::new(stream, pace);
+            let more_comes = MoreComes::default();
+            let stream = Lingering::new(Unstalled::new(stream, pace), more_comes.clone(), linger);
             let peer = Peer { ip, secure: tls.is_some() };
-            let answers = Answers { front, peer, connection: connection.clone() };
+            let answers = Answers { front, peer, connection: connection.clone(), more_comes };
             let conversation = async {
                 match tls {
                     None => converse(stream, answers, head_timeout, watcher).await,
@@ -118,6 +121,7 @@ struct Answers {
     front: Front,
     peer: Peer,
     connection: Arc<Connection>,
+    more_comes: MoreComes,
 }
 
 /// Answers the requests of one connection until it ends.
@@ -129,7 +133,15 @@ async fn converse(
 ) -> Result<(), Ended> {
     let service = service_fn(move |request: Request<Incoming>| {
         let (front, peer, connection) = (answers.front.clone(), answers.peer, answers.connection.clone());
-        async move { Ok::<_, Infallible>(connection.answer(front.answer(request, peer)).await) }
+        let more_comes = answers.more_comes.clone();
+        async move {
+            let response = connection.answer(front.answer(request, peer)).await;
+            // The front closes a connection only on a body that has not come to its end.
+            if response.headers().contains_key(CONNECTION) {
+                more_comes.say();
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -258,3 +258,17 @@ async fn a_quota_is_looked_at_before_the_body_is_sent() {
     put(&client, "a", vec![1; 1500]).await;
     assert_eq!(send(server.address, announced("/photos/a", 1501)).await.code(), "QuotaExceeded");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_all_before_it_reads_gets_the_answer() {
+    let server = Server::start().await;
+    // More than the system holds for both ends.
+    let body = vec![7; 32 << 20];
+    let limits = mainstay_objects::Limits { buckets: 20, bytes: Some(1500), objects: None };
+    server.objects.put_account(&server.alpha, limits).await.unwrap();
+    let signed = Signed { payload: "UNSIGNED-PAYLOAD".to_owned(), ..Signed::new("PUT", "/photos/a", b"") };
+    let head = signed.header("content-length", body.len()).head(server.address);
+    let answer = send(server.address, [head.as_bytes(), &body].concat()).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "QuotaExceeded"));
+    assert_eq!(answer.header("connection"), Some("close"));
+}
