@@ -86,6 +86,9 @@ pub enum Refusal {
 pub enum IndexError {
     #[error("a change was not stored")]
     Write(#[source] Arc<StorageWriteError>),
+    /// There is no room for the change. Room makes the index take changes again.
+    #[error("the index of objects has no room for a change")]
+    Full(#[source] Arc<StorageWriteError>),
     #[error("the index of objects could not be read")]
     Read(#[source] Arc<StorageReadError>),
     /// A record that no version of Mainstay wrote, or a newer one.
@@ -135,7 +138,10 @@ pub enum OpenError {
 
 impl From<StorageWriteError> for IndexError {
     fn from(error: StorageWriteError) -> Self {
-        Self::Write(Arc::new(error))
+        match error {
+            StorageWriteError::Full { .. } => Self::Full(Arc::new(error)),
+            error => Self::Write(Arc::new(error)),
+        }
     }
 }
 

@@ -93,6 +93,12 @@ impl Failure {
         self
     }
 
+    fn full(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        let message = "There is no room left. Delete something, or ask the operator for more.";
+        Self::internal(S3ErrorCode::Custom("InsufficientStorage".into()), message, cause)
+            .with_status(StatusCode::INSUFFICIENT_STORAGE)
+    }
+
     /// An error of ours, whose cause stays here.
     fn internal(
         code: S3ErrorCode,
@@ -248,6 +254,7 @@ impl From<objects::IndexError> for Failure {
     fn from(error: objects::IndexError) -> Self {
         match error {
             objects::IndexError::Record(_) => Self::internal(S3ErrorCode::InternalError, INTERNAL, error),
+            objects::IndexError::Full(_) => Self::full(error),
             _ => Self::internal(S3ErrorCode::ServiceUnavailable, "The index is out of reach. Please try again.", error),
         }
     }
@@ -268,15 +275,7 @@ impl From<objects::KeysError> for Failure {
 impl From<dataplane::Trouble> for Failure {
     fn from(trouble: dataplane::Trouble) -> Self {
         match trouble {
-            dataplane::Trouble::Full { .. } => {
-                let mut error = S3Error::with_message(
-                    S3ErrorCode::Custom("InsufficientStorage".into()),
-                    "There is no room left. Delete something, or ask the operator for more.",
-                );
-                error.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
-                error.set_source(Box::new(trouble));
-                Self(error)
-            }
+            dataplane::Trouble::Full { .. } => Self::full(trouble),
             dataplane::Trouble::Unavailable { .. } => {
                 let message = "The storage does not answer. Please try again.";
                 Self::internal(S3ErrorCode::ServiceUnavailable, message, trouble)
