@@ -13,6 +13,9 @@ pub struct FsConfig {
     pub cached_places: usize,
     /// Changes that the index may lag behind the log: what is read again after a crash, and 200 bytes of memory each.
     pub checkpoint_after: usize,
+    /// Bytes of the disk that content leaves to others: to delete anything, the index of what refers to it needs room too.
+    /// What is on its way already, and what a pack has allocated ahead, may come off it.
+    pub reserved: u64,
     /// Whether packs which are mostly dead are tidied without being asked.
     pub tidy: bool,
 }
@@ -24,6 +27,8 @@ impl Default for FsConfig {
             pack_len: 64 << 20,
             cached_places: 64 << 10,
             checkpoint_after: 32 << 10,
+            // Twice what the control plane keeps for itself, so that clients who fill the disk with content stop nothing else.
+            reserved: 64 << 20,
             tidy: true,
         }
     }

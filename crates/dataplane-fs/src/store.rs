@@ -178,6 +178,17 @@ impl Store {
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
+    /// Whether content may take more of the disk. The system answers from memory.
+    pub(crate) fn has_room(&self) -> Result<(), Trouble> {
+        let (free, reserved) = (self.free_bytes()?, self.config.reserved);
+        if free < reserved {
+            let reason =
+                format!("{free} bytes are left on the disk, and {reserved} are kept for other things than content");
+            return Err(Trouble::Full { reason });
+        }
+        Ok(())
+    }
+
     fn doors(&self) -> Result<Doors, Trouble> {
         self.doors.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)
     }

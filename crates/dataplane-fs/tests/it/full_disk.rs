@@ -27,7 +27,7 @@ fn small_disk(path: &Path) -> Option<SmallDisk<'_>> {
 }
 
 fn config() -> FsConfig {
-    FsConfig { small_up_to: 100_000, pack_len: 2 << 20, checkpoint_after: 100, ..FsConfig::default() }
+    FsConfig { small_up_to: 100_000, pack_len: 2 << 20, checkpoint_after: 100, reserved: 0, ..FsConfig::default() }
 }
 
 /// Ingests until there is no room.
@@ -111,4 +111,23 @@ async fn a_store_opens_on_a_full_disk_and_goes_on_when_there_is_room() {
     whole(&plane, &receipts).await;
     assert_eq!(plane.backend_health().await.contents, (receipts.len() + claimed.len()) as u64 + 2);
     empties(&directory, &plane).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_leaves_room_for_others() {
+    const RESERVED: u64 = 12 << 20;
+    /// What a pack allocates ahead, and the pieces of large content that are on their way.
+    const ON_THE_WAY: u64 = 9 << 20;
+    let path = tempfile::tempdir().unwrap();
+    let Some(disk) = small_disk(path.path()) else { return };
+    let plane = open(&disk.0.join("store"), FsConfig { reserved: RESERVED, ..config() }).await;
+    let mut seeds = 1..;
+    for len in [3_000_000, 50_000, 1] {
+        let kept = fill(&plane, len, &mut seeds).await;
+        let free = plane.backend_health().await.free_bytes.unwrap();
+        assert!(free > RESERVED - ON_THE_WAY, "{free} bytes are left after {} contents of {len}", kept.len());
+        whole(&plane, &kept).await;
+    }
+    let error = plane.ingest_stream(source(&noise(1, 0)), plain()).await.unwrap_err();
+    assert!(error.to_string().contains("12582912 are kept"), "{error}");
 }

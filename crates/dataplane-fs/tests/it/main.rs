@@ -27,7 +27,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A store whose limits are so low that everything happens often: packs follow each other, content lies in files.
 fn busy() -> FsConfig {
-    FsConfig { small_up_to: 40_000, pack_len: 300_000, cached_places: 20, checkpoint_after: 40, tidy: true }
+    FsConfig {
+        small_up_to: 40_000,
+        pack_len: 300_000,
+        cached_places: 20,
+        checkpoint_after: 40,
+        reserved: 0,
+        tidy: true,
+    }
 }
 
 async fn open(directory: &Path, config: FsConfig) -> FsPlane {
