@@ -22,11 +22,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How long the control plane may be away meanwhile: the work goes on when it is back.
 const ABSENCE: Duration = Duration::from_secs(30);
 
-/// Follows an operation from what the request for it answered until it ends, with a bar on a terminal.
-pub(crate) fn follow(client: &Client, what: &str, answer: &str) -> Result<(), Failure> {
+/// Follows an operation from what the request for it answered until it ends, with a bar on a terminal. Answers what came of
+/// it, where that needs saying.
+pub(crate) fn follow(client: &Client, what: &str, answer: &str) -> Result<Option<String>, Failure> {
     if answer.is_empty() {
         // There was nothing to do, as where what is to be removed is gone already.
-        return Ok(());
+        return Ok(None);
     }
     let mut operation: Operation = output::read(answer)?;
     let begun = Instant::now();
@@ -34,7 +35,7 @@ pub(crate) fn follow(client: &Client, what: &str, answer: &str) -> Result<(), Fa
     let bar = Bar::new(what);
     loop {
         match operation.state {
-            OperationState::Succeeded => return Ok(()),
+            OperationState::Succeeded => return Ok(operation.detail),
             OperationState::Failed => {
                 let reason = operation.error.map_or_else(|| "no reason was given".to_owned(), |error| error.detail);
                 return Err(Failure::OperationFailed { what: what.to_owned(), reason });

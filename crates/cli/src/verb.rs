@@ -13,6 +13,7 @@ mod events;
 mod export;
 mod get;
 mod list;
+mod move_instance;
 mod offerings;
 mod operations;
 mod rotate;
@@ -43,6 +44,11 @@ pub enum Verb {
     List(list::List),
     /// Show one instance
     Get(get::Get),
+    /// Move an instance to another engine while it is used
+    ///
+    /// Its address, its bindings and its data are the same afterwards. Writes wait for a moment, and how long is told. Where no
+    /// engine is named it gets a new process of its own engine, in the version that is installed now.
+    Move(move_instance::Move),
     /// Delete an instance with all its data
     Delete(delete::Delete),
     /// Make credentials for a consumer of an instance
@@ -110,6 +116,7 @@ impl Verb {
             Self::Create(verb) => verb.run(session),
             Self::List(verb) => verb.run(session),
             Self::Get(verb) => verb.run(session),
+            Self::Move(verb) => verb.run(session),
             Self::Delete(verb) => verb.run(session),
             Self::Bind(verb) => verb.run(session),
             Self::Bindings(verb) => verb.run(session),

@@ -80,11 +80,10 @@ impl ClusterName {
         Self(format!("{engine}-{}", instance.suffix()).into())
     }
 
-    /// Names for the clusters that one instance of plan `dedicated` lives on one after the other, the usual one first.
-    pub fn dedicated_series(engine: &crate::EngineName, instance: &crate::InstanceId) -> impl Iterator<Item = Self> {
-        let first = Self::dedicated(engine, instance);
-        let numbered = first.clone();
-        std::iter::once(first).chain((2_u64..).map(move |number| Self(format!("{numbered}-{number}").into())))
+    /// The cluster that one instance of plan `dedicated` is moved to. The number tells moves apart, so that no name comes
+    /// again while something is left of what had it.
+    pub fn moved_to(engine: &crate::EngineName, instance: &crate::InstanceId, number: crate::Sequence) -> Self {
+        Self(format!("{engine}-{}-{number}", instance.suffix()).into())
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Instance {
     pub plan: String,
     pub engine: String,
     pub cluster: Option<String>,
+    /// The cluster that it is to live on, while it moves.
+    pub moving_to: Option<String>,
     pub state: String,
     pub reason: Option<String>,
     pub endpoint: Option<Endpoint>,
@@ -78,6 +80,9 @@ impl Instance {
             ("Parameters", Some(parameters.join(" ")).filter(|text| !text.is_empty()).into()),
             ("State", Cell::State(self.state.clone())),
         ];
+        if let Some(cluster) = &self.moving_to {
+            fields.push(("Moving to", cluster.as_str().into()));
+        }
         if let Some(reason) = &self.reason {
             fields.push(("Reason", reason.as_str().into()));
         }

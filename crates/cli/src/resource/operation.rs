@@ -16,6 +16,8 @@ pub(crate) struct Operation {
     pub progress: u64,
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// What came of it, where that needs saying.
+    pub detail: Option<String>,
     pub error: Option<OperationError>,
     pub created_at: Option<Timestamp>,
 }
@@ -51,7 +53,8 @@ impl Resource for Operation {
             OperationState::Succeeded => "succeeded",
             OperationState::Failed => "failed",
         };
-        let now = self.error.as_ref().map(|error| error.detail.as_str()).or_else(|| self.current_step());
+        let said = self.error.as_ref().map(|error| &error.detail).or(self.detail.as_ref());
+        let now = said.map(String::as_str).or_else(|| self.current_step());
         vec![
             self.id.as_str().into(),
             self.kind.as_str().into(),

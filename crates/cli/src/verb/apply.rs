@@ -41,7 +41,7 @@ impl Apply {
         }
         for (wanted, answer) in begun {
             match operation::follow(&session.client, &format!("creating {}", wanted.name), &answer) {
-                Ok(()) => output::message(&format!("Created {}.", wanted.name)),
+                Ok(_) => output::message(&format!("Created {}.", wanted.name)),
                 Err(failure) => failed.push(format!("{}: {}", wanted.name, failure.chain())),
             }
         }

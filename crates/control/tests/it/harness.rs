@@ -7,7 +7,8 @@ use std::time::Duration;
 use mainstay_control::{Accepted, Config, Control, Reconciler, SubmitError, Tempo, draw_id};
 use mainstay_custody::{Below, Custody, MasterKey};
 use mainstay_domain::command::{
-    Command, CreateBinding, CreateInstance, DeleteBinding, DeleteInstance, ReplacePassword, Request, RotateBinding,
+    Command, CreateBinding, CreateInstance, DeleteBinding, DeleteInstance, MoveInstance, ReplacePassword, Request,
+    RotateBinding,
 };
 use mainstay_domain::event::{Actor, Body, EngineRestarted, Event};
 use mainstay_domain::view::{Binding, Cluster, Instance, Operation, OperationState, View};
@@ -145,6 +146,18 @@ impl Layer {
 
     pub async fn replace_password(&self, id: &BindingId) -> OperationId {
         let command = ReplacePassword { request: request(), tenant: tenant(), id: id.clone() };
+        self.submit(command).await.unwrap().operation.unwrap()
+    }
+
+    pub async fn relocate(&self, name: &str) -> OperationId {
+        let command = MoveInstance {
+            request: request(),
+            tenant: tenant(),
+            name: name.parse().unwrap(),
+            engine: None,
+            plan: None,
+            busy_ports: Default::default(),
+        };
         self.submit(command).await.unwrap().operation.unwrap()
     }
 

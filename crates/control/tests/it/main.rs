@@ -7,6 +7,7 @@ mod failures;
 mod full_disk;
 mod harness;
 mod leases;
+mod moves;
 mod passwords;
 mod repair;
 mod restart;

@@ -38,8 +38,7 @@ impl MoveInstance {
         placement::check_parameters(offering, plan, &instance.parameters)?;
         refuse_not_ready(view, instance)?;
 
-        let mut names = ClusterName::dedicated_series(&offering.engine, &instance.id);
-        let cluster = names.find(|name| view.cluster(name).is_none()).ok_or(Rejection::IdTaken)?;
+        let cluster = ClusterName::moved_to(&offering.engine, &instance.id, view.sequence());
         let new = ClusterRequested {
             engine: offering.engine.clone(),
             plan,

@@ -38,7 +38,8 @@ pub struct FakeEngine {
     world: Arc<World>,
 }
 
-/// The fake engine in place of PostgreSQL: contract `postgresql/v1`, plans shared and dedicated, one parameter.
+/// The fake engine in place of PostgreSQL: contract `postgresql/v1`, plans shared and dedicated, one parameter; it
+/// takes over its own clusters.
 impl Default for FakeEngine {
     fn default() -> Self {
         let parse = "the names are valid";
@@ -53,7 +54,7 @@ impl Default for FakeEngine {
                 plans: &[Plan::Shared, Plan::Dedicated],
             }],
             shared_port: 7432,
-            follows: Vec::new(),
+            follows: vec!["postgresql".parse().expect(parse)],
         })
     }
 }
