@@ -31,11 +31,15 @@ pub(crate) struct Copy {
     /// The identity of its source.
     pub source: String,
     pub step: Step,
+    /// When its source began to let writes wait for it, in microseconds since the epoch. None before, and in files of
+    /// versions that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<i64>,
 }
 
 impl Copy {
     pub fn new(source: String, step: Step) -> Self {
-        Self { format: FORMAT, source, step }
+        Self { format: FORMAT, source, step, paused_at: None }
     }
 
     /// What a cluster is a copy of; none where it is none.

@@ -1,5 +1,6 @@
 //! The contract, put together from the parts.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstay_engine::supervise::{ClusterDirectory, write_derived_file};
-use mainstay_engine::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started};
+use mainstay_engine::{
+    Availability, ClusterSpec, CredentialSpec, Engine, EngineError, Following, InstanceSpec, Started,
+};
 use mainstay_types::{ClusterName, Health, Observation, Offering, Plan};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -16,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::config::RedisConfig;
 use crate::copy::Copy;
 use crate::info::Info;
-use crate::{credential, data, figures, gate, install, instance, observe, offering, rights};
+use crate::{credential, data, figures, gate, install, instance, observe, offering, rights, takeover};
 
 /// A cluster that answers no question of ours for so long does not serve.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
@@ -45,7 +48,7 @@ impl RedisEngine {
         }
     }
 
-    fn cluster(&self, name: &ClusterName) -> Arc<Cluster> {
+    pub(crate) fn cluster(&self, name: &ClusterName) -> Arc<Cluster> {
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         clusters.entry(name.clone()).or_insert_with(|| Arc::new(Cluster::new(&self.config, name))).clone()
     }
@@ -221,6 +224,39 @@ impl Engine for RedisEngine {
         let unanswered = || EngineError::transient(format!("cluster {} does not answer", spec.name));
         Ok(figures::figures(&asking.await.map_err(|_| unanswered())??))
     }
+
+    async fn follow(
+        &self,
+        to: &ClusterSpec,
+        source: &dyn Engine,
+        from: &ClusterSpec,
+    ) -> Result<Following, EngineError> {
+        takeover::follow(self, to, of_ours(source)?, from).await
+    }
+
+    async fn take_over(
+        &self,
+        to: &ClusterSpec,
+        source: &dyn Engine,
+        from: &ClusterSpec,
+    ) -> Result<Duration, EngineError> {
+        takeover::take_over(self, to, of_ours(source)?, from).await
+    }
+
+    async fn stay(&self, to: &ClusterSpec, source: &dyn Engine, from: &ClusterSpec) -> Result<(), EngineError> {
+        takeover::stay(self, to, of_ours(source)?, from).await
+    }
+}
+
+/// The only engines whose clusters can be taken over.
+fn of_ours(source: &dyn Engine) -> Result<&RedisEngine, EngineError> {
+    let engine: &dyn Any = source;
+    engine.downcast_ref().ok_or_else(|| {
+        EngineError::permanent(
+            format!("{} is neither Redis nor Valkey", source.offering().engine),
+            "move from a cluster of one of them",
+        )
+    })
 }
 
 /// An error and what caused it, in one sentence.

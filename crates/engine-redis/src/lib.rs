@@ -35,6 +35,7 @@ mod offering;
 mod replication;
 mod rights;
 mod settings;
+mod takeover;
 mod user;
 
 pub use config::{Flavour, RedisConfig};

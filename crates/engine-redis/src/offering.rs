@@ -1,6 +1,6 @@
 //! What the engine offers, and the parameters of its instances read back.
 
-use mainstay_types::{Offering, ParameterKind, ParameterSpec, Parameters, Plan};
+use mainstay_types::{EngineName, Offering, ParameterKind, ParameterSpec, Parameters, Plan};
 
 use crate::config::Flavour;
 
@@ -19,6 +19,10 @@ pub(crate) enum Persistence {
     Durable,
     /// The append-only file is on disk before each acknowledgement.
     Synced,
+}
+
+fn engines(flavours: &[Flavour]) -> Vec<EngineName> {
+    flavours.iter().map(|flavour| flavour.name().parse().expect("the engine's name is valid")).collect()
 }
 
 /// The offering of this engine.
@@ -73,7 +77,11 @@ pub(crate) fn offering(flavour: Flavour, shared_port: u16) -> Offering {
             },
         ],
         shared_port,
-        follows: Vec::new(),
+        // Valkey reads what Redis wrote before the two went apart, and Redis nothing of what Valkey writes today.
+        follows: match flavour {
+            Flavour::Redis => engines(&[Flavour::Redis]),
+            Flavour::Valkey => engines(&[Flavour::Valkey, Flavour::Redis]),
+        },
     }
 }
 
