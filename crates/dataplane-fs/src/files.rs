@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -112,7 +112,8 @@ impl Files {
         Ok(removed)
     }
 
-    /// Removes files of earlier processes that no record names, and answers the bytes that they took.
+    /// Removes files of earlier processes that no record names, and answers the bytes that they took. Content that is given
+    /// up meanwhile removes its file itself.
     pub(crate) fn sweep(&self, index: &Index) -> io::Result<u64> {
         let mut freed = 0;
         for directory in std::fs::read_dir(self.layout.files())? {
@@ -126,8 +127,7 @@ impl Files {
                 if entry.and_then(|entry| entry.file).is_some_and(|file| file.number == number) {
                     continue;
                 }
-                freed += found.metadata()?.len();
-                std::fs::remove_file(found.path())?;
+                freed += remove(&found.path())?;
             }
         }
         Ok(freed)
@@ -169,9 +169,18 @@ impl Drop for LooseFile {
 
 fn discard(path: Option<PathBuf>) {
     if let Some(path) = path
-        && let Err(error) = std::fs::remove_file(&path)
+        && let Err(error) = remove(&path)
     {
         tracing::warn!(path = %path.display(), %error, "cannot remove content that is not kept; the next start does");
+    }
+}
+
+/// Removes a file that may be gone already, and answers the bytes that it took.
+fn remove(path: &Path) -> io::Result<u64> {
+    let removed = std::fs::metadata(path).and_then(|found| std::fs::remove_file(path).map(|()| found.len()));
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        removed => removed,
     }
 }
 
@@ -200,4 +209,19 @@ fn footer(header_start: u64, header: &[u8]) -> [u8; FOOTER_LEN] {
 fn parse_name(name: &str) -> Option<(Address, u64)> {
     let (digest, number) = name.split_once('-')?;
     Some((format!("blake3:{digest}").parse().ok()?, number.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::remove;
+
+    #[test]
+    fn a_file_that_is_gone_already_took_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("content");
+        std::fs::write(&path, [7; 100]).unwrap();
+        assert_eq!(remove(&path).unwrap(), 100);
+        assert_eq!(remove(&path).unwrap(), 0);
+        assert!(remove(directory.path()).is_err());
+    }
 }
