@@ -122,7 +122,8 @@ impl Failure {
     /// Tells the operator of an error that is the server's. `request` names the answer that the client has.
     pub fn log(&self, operation: &str, request: &str) {
         if self.0.status_code().is_none_or(|status| status.is_server_error()) {
-            let cause = self.0.source().map(|source| mainstay_types::chain(source)).unwrap_or_default();
+            let cause =
+                self.0.source().map_or_else(|| self.message().to_owned(), |source| mainstay_types::chain(source));
             let code = self.0.code().as_str();
             match code {
                 // What nobody has built yet is no trouble.
