@@ -1,8 +1,17 @@
-//! Object storage from outside: stock S3 clients, attacks of one tenant on another, access keys that end, a sealed layer.
+//! Object storage from outside: stock S3 clients, attacks of one tenant on another, access keys that end, a sealed layer,
+//! and crashes, full disks and stores that fail beneath it.
 
 mod bindings;
 mod boto3;
+mod churn;
 mod clients;
+mod daemon;
+mod encrypted;
+mod endless;
+mod full_disk;
+mod garage;
+mod killed;
+mod out_of_reach;
 mod request;
 mod sealed;
 mod stock;

@@ -1,5 +1,6 @@
 //! A small S3 client: requests signed with AWS Signature Version 4 by Amazon's own crate.
 
+use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -8,13 +9,13 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
-use ureq::Agent;
 use ureq::http::Request;
+use ureq::{Agent, Body, SendBody};
 
 use super::Bound;
 
 /// Longer than the layer waits for anything that a client begins.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(120);
 const PRESIGNED_FOR: Duration = Duration::from_secs(600);
 
 /// Names with their values: headers, or the parts of a query.
@@ -37,10 +38,16 @@ impl Answer {
         self.element("Message")
     }
 
-    fn element(&self, name: &str) -> String {
+    /// What stands in the first element of a name.
+    pub fn element(&self, name: &str) -> String {
+        self.elements(name).into_iter().next().unwrap_or_default()
+    }
+
+    /// What stands in each element of a name.
+    pub fn elements(&self, name: &str) -> Vec<String> {
         let text = String::from_utf8_lossy(&self.body);
-        let inner = text.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once(&format!("</{name}>")));
-        inner.map(|(inner, _)| inner.to_owned()).unwrap_or_default()
+        let inner = |rest: &str| rest.split_once(&format!("</{name}>")).map(|(inner, _)| inner.to_owned());
+        text.split(&format!("<{name}>")).skip(1).filter_map(inner).collect()
     }
 
     /// The body of an answer that has to have this status.
@@ -68,14 +75,41 @@ impl Bound {
         self.call("GET", &self.path(key), &[], b"")
     }
 
+    pub fn delete(&self, key: &str) -> Answer {
+        self.call("DELETE", &self.path(key), &[], b"")
+    }
+
     /// Any request for a path and a query that are encoded already.
     pub fn call(&self, method: &str, path_and_query: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let url = format!("{}{path_and_query}", self.endpoint);
-        let mut headers: Vec<(String, String)> =
-            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (signed, _) = self.signed(method, &url, &headers, SignatureLocation::Headers);
-        headers.extend(signed);
+        self.attempt(method, path_and_query, headers, body)
+            .unwrap_or_else(|error| panic!("{method} {path_and_query}: {error}"))
+    }
+
+    /// The same, which may find nobody at home, or be cut off.
+    pub fn attempt(
+        &self,
+        method: &str,
+        path_and_query: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, ureq::Error> {
+        let (url, headers) = self.signed_headers(method, path_and_query, headers);
         send(method, &url, &headers, body)
+    }
+
+    /// Sends as many bytes as they are read.
+    pub fn upload(&self, path_and_query: &str, size: u64, body: &mut dyn Read) -> Result<Answer, ureq::Error> {
+        let (url, headers) = self.signed_headers("PUT", path_and_query, &[("content-length", &size.to_string())]);
+        let agent = agent(None);
+        read(agent.run(request("PUT", &url, &headers).body(SendBody::from_reader(body)).unwrap())?)
+    }
+
+    /// The body of an object, to be read at any pace.
+    pub fn download(&self, key: &str) -> Body {
+        let (url, headers) = self.signed_headers("GET", &self.path(key), &[]);
+        let response = agent(None).run(request("GET", &url, &headers).body(()).unwrap()).unwrap();
+        assert_eq!(response.status(), 200, "GET {url}");
+        response.into_body()
     }
 
     /// A URL with which whoever has it reads one object.
@@ -87,8 +121,18 @@ impl Bound {
         url + &pairs
     }
 
-    fn path(&self, key: &str) -> String {
+    pub fn path(&self, key: &str) -> String {
         format!("/{}/{key}", self.bucket)
+    }
+
+    /// The whole URL, and the headers with those of the signature.
+    fn signed_headers(&self, method: &str, path_and_query: &str, headers: &[(&str, &str)]) -> (String, Pairs) {
+        let url = format!("{}{path_and_query}", self.endpoint);
+        let mut headers: Pairs =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (signed, _) = self.signed(method, &url, &headers, SignatureLocation::Headers);
+        headers.extend(signed);
+        (url, headers)
     }
 
     fn signed(
@@ -129,7 +173,7 @@ impl Bound {
 
 /// Fetches a URL as a browser does.
 pub fn fetch(url: &str) -> Answer {
-    send("GET", url, &[], b"")
+    send("GET", url, &[], b"").unwrap_or_else(|error| panic!("GET {url}: {error}"))
 }
 
 fn form_of(pairs: &[(String, String)]) -> String {
@@ -141,19 +185,27 @@ fn form_of(pairs: &[(String, String)]) -> String {
     pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
 }
 
-fn send(method: &str, url: &str, headers: &[(String, String)], body: &[u8]) -> Answer {
-    let config = Agent::config_builder().http_status_as_error(false).proxy(None).timeout_global(Some(TIMEOUT));
-    let agent: Agent = config.allow_non_standard_methods(true).build().into();
-    let mut request = Request::builder().method(method).uri(url);
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let mut response = match body {
+fn send(method: &str, url: &str, headers: &[(String, String)], body: &[u8]) -> Result<Answer, ureq::Error> {
+    let (agent, request) = (agent(Some(TIMEOUT)), request(method, url, headers));
+    read(match body {
         b"" if method == "GET" || method == "HEAD" => agent.run(request.body(()).unwrap()),
         body => agent.run(request.body(body).unwrap()),
-    }
-    .unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+    }?)
+}
+
+fn agent(timeout: Option<Duration>) -> Agent {
+    let config = Agent::config_builder().http_status_as_error(false).proxy(None).timeout_global(timeout);
+    config.allow_non_standard_methods(true).build().into()
+}
+
+fn request(method: &str, url: &str, headers: &[(String, String)]) -> ureq::http::request::Builder {
+    headers
+        .iter()
+        .fold(Request::builder().method(method).uri(url), |request, (name, value)| request.header(name, value))
+}
+
+fn read(mut response: ureq::http::Response<Body>) -> Result<Answer, ureq::Error> {
     let status = response.status().as_u16();
-    let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec().unwrap();
-    Answer { status, body }
+    let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec()?;
+    Ok(Answer { status, body })
 }
