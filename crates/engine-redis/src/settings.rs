@@ -22,7 +22,9 @@ const SHARED_MEMORY_DIVISOR: u64 = 4;
 const OTHER_FILES: u64 = 96;
 /// Memory that all clients' buffers together may take before the greediest client is dropped, so that no client fills the memory
 /// that is for data.
-const CLIENT_MEMORY: &str = "20%";
+const CLIENT_MEMORY_PERCENT: u64 = 20;
+/// What replicas and subscribers may leave unread is the server's own default.
+const OTHER_OUTPUT: &str = "slave 268435456 67108864 60 pubsub 33554432 8388608 60";
 /// The largest value and argument: a shared server reads it whole before anybody else is served.
 const SHARED_LARGEST_ARGUMENT: u64 = 64 << 20;
 const DEDICATED_LARGEST_ARGUMENT: u64 = 512 << 20;
@@ -79,13 +81,16 @@ impl Settings {
             Plan::Dedicated => (offering::max_connections(parameters), DEDICATED_LARGEST_ARGUMENT),
         };
         let connections = connections.min(inputs.machine.open_files.saturating_sub(OTHER_FILES));
+        let output = (memory_mib(inputs) << 20) * CLIENT_MEMORY_PERCENT / 100;
         let appendonly = if persistence == Persistence::Cache { "no" } else { "yes" };
         let mut adjustable = vec![
             ("bind", inputs.listen_address.to_string()),
             ("maxclients", connections.to_string()),
             ("maxmemory", (memory_mib(inputs) << 20).to_string()),
             ("maxmemory-policy", offering::eviction(plan, parameters).to_owned()),
-            ("maxmemory-clients", CLIENT_MEMORY.to_owned()),
+            ("maxmemory-clients", format!("{CLIENT_MEMORY_PERCENT}%")),
+            // The limit above is looked at between commands, and one command can ask for a value a million times.
+            ("client-output-buffer-limit", format!("normal {output} 0 0 {OTHER_OUTPUT}")),
             ("proto-max-bulk-len", largest_argument.to_string()),
             ("save", String::new()),
             ("appendonly", appendonly.to_owned()),

@@ -439,3 +439,20 @@ fn greedy(tenant: &Tenant, port: u16) {
     let dropped = (0..2_000_000).any(|_| stream.write_all(ask.as_bytes()).is_err());
     assert!(dropped, "who reads nothing is dropped");
 }
+
+#[test]
+fn one_command_does_not_take_the_machines_memory() {
+    run_both(|place, flavour| async move {
+        let engine = place.engine(flavour);
+        let spec = started(&engine, flavour, Plan::Dedicated, &[("memory_mib", "64")]).await;
+        let tenant = Tenant::new(&engine, &spec).await;
+        let mut session = tenant.connect().await;
+        session.done("SETRANGE k 4194303 x").await;
+        let greedy = format!("MGET{}", " k".repeat(256));
+        assert!(session.say::<Value>(&greedy).await.is_err());
+        let status = std::fs::read_to_string(format!("/proc/{}/status", place.server_pid(&spec))).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")).unwrap();
+        assert!(peak.parse::<u64>().unwrap() < 256 << 10, "{} took {peak} kB at its most", flavour.name());
+        engine.remove(&spec).await.unwrap();
+    });
+}
