@@ -456,3 +456,24 @@ fn one_command_does_not_take_the_machines_memory() {
         engine.remove(&spec).await.unwrap();
     });
 }
+
+#[test]
+fn what_a_marker_is_replaced_with_is_not_carried_out() {
+    run_both(|place, flavour| async move {
+        let engine = place.engine(flavour);
+        let spec = started(&engine, flavour, Plan::Dedicated, &[("persistence", "durable")]).await;
+        let tenant = Tenant::new(&engine, &spec).await;
+        let forged = "#!lua name=mainstay\nredis.register_function{function_name='mainstay_identity', \
+                      flags={'no-writes'}, callback=function() while true do end end}";
+        let load = redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(forged).clone();
+        let mut session = tenant.connect().await;
+        session.done("SET kept 1").await;
+        load.query_async::<()>(&mut session.0).await.unwrap();
+        let seen = engine.observe(&spec, &[], &[]).await.unwrap();
+        assert_eq!(seen.health, Health::Serving);
+        assert_eq!(seen.changed_settings, ["its data does not tell its identity"]);
+        engine.reconfigure(&spec).await.unwrap();
+        assert_eq!(engine.observe(&spec, &[], &[]).await.unwrap().changed_settings, Vec::<String>::new());
+        engine.remove(&spec).await.unwrap();
+    });
+}
