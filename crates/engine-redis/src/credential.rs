@@ -10,6 +10,7 @@ use crate::cluster::Cluster;
 use crate::config::RedisConfig;
 use crate::instance;
 use crate::observe::{self, Wanted};
+use crate::script;
 
 /// Makes a credential work, or brings it back; its sessions go on.
 pub(crate) async fn bind(
@@ -49,13 +50,17 @@ pub(crate) async fn bind(
 }
 
 /// Refuses a credential from now on and ends its sessions: only a user that is gone has none.
-pub(crate) async fn unbind(cluster: &Cluster, credential: &CredentialSpec) -> Result<(), EngineError> {
+pub(crate) async fn unbind(
+    cluster: &Cluster,
+    config: &RedisConfig,
+    credential: &CredentialSpec,
+) -> Result<(), EngineError> {
     let username = credential.username();
-    let unbound = async {
+    let unbind = || async {
         cluster.admin.query::<()>(redis::cmd("ACL").arg("DELUSER").arg(&username)).await?;
         cluster.admin.save_users().await
     };
-    let unbound: Result<(), RedisError> = unbound.await;
+    let unbound = script::take_away(cluster, config, |name, _| name == username, unbind).await;
     unbound.map_err(failed(format!("binding {} could not be ended", credential.binding)))?;
     cluster.verifiers.forget(&username);
     Ok(())

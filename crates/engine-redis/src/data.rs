@@ -14,7 +14,7 @@ use mainstay_engine::EngineError;
 use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_derived_file, write_file};
 use serde::{Deserialize, Serialize};
 
-use crate::user::ADMIN;
+use crate::user::{ADMIN, User, parse_line};
 
 /// The version of `cluster.json`.
 const FORMAT: u32 = 1;
@@ -108,6 +108,20 @@ pub(crate) fn prepare_users(directory: &ClusterDirectory, hash: &str, user: &Eng
         true => write_derived_file(&directory.data(), USERS, &text, user),
         false => write_file(&directory.data(), USERS, &text, user),
     }
+}
+
+/// Takes users from the file of a server that cannot be asked to, and that reads it when it starts again.
+pub(crate) fn remove_users(
+    directory: &ClusterDirectory,
+    is_going: impl Fn(&str, &User) -> bool,
+    user: &EngineUser,
+) -> Result<(), EngineError> {
+    let path = directory.data().join(USERS);
+    let text = fs::read_to_string(&path)
+        .map_err(|error| EngineError::transient_from(format!("{} could not be read", path.display()), error))?;
+    let stays = |line: &&str| parse_line(line).is_none_or(|(name, user)| !is_going(&name, &user));
+    let text: String = text.lines().filter(stays).flat_map(|line| [line, "\n"]).collect();
+    write_file(&directory.data(), USERS, &text, user)
 }
 
 /// Pure half of [`prepare_users`].

@@ -171,7 +171,7 @@ impl Engine for RedisEngine {
     }
 
     async fn deprovision(&self, spec: &ClusterSpec, instance: &InstanceSpec) -> Result<(), EngineError> {
-        instance::deprovision(&*self.running(spec).await?, spec, instance).await
+        instance::deprovision(&*self.running(spec).await?, &self.config, spec, instance).await
     }
 
     async fn bind(
@@ -185,7 +185,7 @@ impl Engine for RedisEngine {
     }
 
     async fn unbind(&self, spec: &ClusterSpec, credential: &CredentialSpec) -> Result<(), EngineError> {
-        credential::unbind(&*self.running(spec).await?, credential).await
+        credential::unbind(&*self.running(spec).await?, &self.config, credential).await
     }
 
     fn delivery(

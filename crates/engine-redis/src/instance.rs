@@ -6,9 +6,9 @@ use redis::RedisError;
 
 use crate::admin::{Admin, failed};
 use crate::cluster::Cluster;
-use crate::observe;
-use crate::rights;
-use crate::user::instance_user;
+use crate::config::RedisConfig;
+use crate::user::{User, instance_user};
+use crate::{observe, rights, script};
 
 /// Keys that are removed at once: few enough that others are served in between.
 const BATCH: usize = 1_000;
@@ -26,13 +26,15 @@ pub(crate) async fn provision(cluster: &Cluster, instance: &InstanceSpec) -> Res
 /// Ends an instance's sessions, removes its data, and then what stands for it, so that what was interrupted is done again.
 pub(crate) async fn deprovision(
     cluster: &Cluster,
+    config: &RedisConfig,
     spec: &ClusterSpec,
     instance: &InstanceSpec,
 ) -> Result<(), EngineError> {
-    let removed = async {
+    let of_instance =
+        |_: &str, user: &User| user.note.as_ref().is_some_and(|note| note.instance == instance.id.suffix());
+    let remove = || async {
         let users = observe::users(cluster).await?;
-        let of_instance = |note: &crate::user::Note| note.instance == instance.id.suffix();
-        let credentials = users.iter().filter(|(_, user)| user.note.as_ref().is_some_and(of_instance));
+        let credentials = users.iter().filter(|(name, user)| of_instance(name, user));
         let credentials: Vec<&str> = credentials.map(|(name, _)| name.as_str()).collect();
         if !credentials.is_empty() {
             cluster.admin.query::<()>(redis::cmd("ACL").arg("DELUSER").arg(&credentials)).await?;
@@ -45,7 +47,7 @@ pub(crate) async fn deprovision(
         cluster.admin.save_users().await?;
         Ok(credentials.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
-    let removed: Result<Vec<String>, RedisError> = removed.await;
+    let removed = script::take_away(cluster, config, of_instance, remove).await;
     let credentials = removed.map_err(failed(format!("instance {} could not be removed", instance.id)))?;
     credentials.iter().for_each(|username| cluster.verifiers.forget(username));
     Ok(())

@@ -34,6 +34,7 @@ mod observe;
 mod offering;
 mod replication;
 mod rights;
+mod script;
 mod settings;
 mod takeover;
 mod user;

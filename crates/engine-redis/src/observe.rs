@@ -14,7 +14,7 @@ use crate::copy::Copy;
 use crate::info::Info;
 use crate::settings::SHARED_SESSIONS_OF_ONE;
 use crate::user::{self, ADMIN, Note, User};
-use crate::{data, gate, marker, offering, rights};
+use crate::{data, gate, marker, offering, rights, script};
 
 /// What a credential of a cluster is allowed.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,11 +94,19 @@ pub(crate) async fn look(
     instances: &[InstanceSpec],
     credentials: &[CredentialSpec],
 ) -> Result<Observation, EngineError> {
+    // Not taken for one that does not answer: whoever let the script run can be shut out all the same.
+    if let Err(error) = cluster.admin.query::<()>(&redis::cmd("PING")).await
+        && script::is_busy(&error)
+    {
+        let reason = "it carries out a script and nothing else; end it with SCRIPT KILL or FUNCTION KILL".to_owned();
+        return Ok(Observation::without_service(Health::Hindered { reason }));
+    }
     let rules = rules(cluster, spec.plan).await?;
     let before = cluster.verifiers.all();
     let seen = see(cluster).await?;
+    // Who is to lose access loses it all the same: in memory at once, and in the file when it can be written again.
     if let Some(reason) = seen.info.refuses_writes() {
-        return Ok(Observation::without_service(Health::Unresponsive { reason }));
+        return Ok(Observation::without_service(Health::Hindered { reason }));
     }
     let judge = |credential: &CredentialSpec| {
         let username = credential.username();

@@ -92,7 +92,7 @@ pub(crate) fn parse_list(lines: &[String]) -> BTreeMap<String, User> {
 }
 
 /// `user NAME on #HASH ~KEYS &CHANNELS +@all (SELECTOR)`.
-fn parse_line(line: &str) -> Option<(String, User)> {
+pub(crate) fn parse_line(line: &str) -> Option<(String, User)> {
     let (name, mut rest) = line.strip_prefix("user ")?.split_once(' ')?;
     let mut user = User::default();
     while let Some((before, selector, after)) = cut_selector(rest) {

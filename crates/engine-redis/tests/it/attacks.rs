@@ -441,6 +441,41 @@ fn greedy(tenant: &Tenant, port: u16) {
 }
 
 #[test]
+fn a_script_that_does_not_end_keeps_nobody_in() {
+    run_both(|place, flavour| async move {
+        let engine = place.engine(flavour);
+        for script in ["while true do end", "redis.call('SET','k','v') while true do end"] {
+            let spec = started(&engine, flavour, Plan::Dedicated, &[("persistence", "durable")]).await;
+            let tenant = Tenant::new(&engine, &spec).await;
+            let mut admin = place.admin(&spec).await;
+            admin.done("CONFIG SET busy-reply-threshold 10").await;
+            let (mut running, mut asking) = (tenant.connect().await, tenant.connect().await);
+            asking.done("SET kept 1").await;
+            let script = tokio::spawn(async move {
+                redis::cmd("EVAL").arg(script).arg(0).query_async::<Value>(&mut running.0).await
+            });
+            eventually("the script is running", || {
+                let mut asking = asking.clone();
+                async move { asking.say::<()>("PING").await.is_err() }
+            })
+            .await;
+            let seen = engine.observe(&spec, &[], &[]).await.unwrap();
+            assert!(matches!(seen.health, Health::Hindered { .. }), "{:?}", seen.health);
+            if engine.unbind(&spec, &tenant.credential).await.is_err() {
+                engine.start(&spec).await.unwrap();
+                engine.unbind(&spec, &tenant.credential).await.unwrap();
+            }
+            assert!(script.await.unwrap().is_err());
+            assert!(Session::connect(tenant.uri.as_str()).await.is_err());
+            let mut admin = place.admin(&spec).await;
+            assert_eq!(admin.say::<Option<String>>("GET kept").await.unwrap().as_deref(), Some("1"));
+            engine.deprovision(&spec, &tenant.instance).await.unwrap();
+            engine.remove(&spec).await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn one_command_does_not_take_the_machines_memory() {
     run_both(|place, flavour| async move {
         let engine = place.engine(flavour);
