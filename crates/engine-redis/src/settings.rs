@@ -16,6 +16,8 @@ const SHARED_MAX_CONNECTIONS: u64 = 40_000;
 /// Sessions that one binding of a shared cluster may have: more than an application's pools take. The server counts nobody's, so
 /// that a binding with more is ended as a whole when it is next looked at.
 pub(crate) const SHARED_SESSIONS_OF_ONE: u32 = 500;
+/// Sessions of a dedicated cluster beyond those that were promised: ours, and that of a server that copies this one.
+const OUR_CONNECTIONS: u64 = 2;
 /// A shared cluster may fill this part of the machine's memory.
 const SHARED_MEMORY_DIVISOR: u64 = 4;
 /// Files that are open besides connections; the server itself sets 32 aside.
@@ -78,7 +80,7 @@ impl Settings {
         ];
         let (connections, largest_argument) = match plan {
             Plan::Shared => (SHARED_MAX_CONNECTIONS, SHARED_LARGEST_ARGUMENT),
-            Plan::Dedicated => (offering::max_connections(parameters), DEDICATED_LARGEST_ARGUMENT),
+            Plan::Dedicated => (offering::max_connections(parameters) + OUR_CONNECTIONS, DEDICATED_LARGEST_ARGUMENT),
         };
         let connections = connections.min(inputs.machine.open_files.saturating_sub(OTHER_FILES));
         let output = (memory_mib(inputs) << 20) * CLIENT_MEMORY_PERCENT / 100;
@@ -224,7 +226,7 @@ mod tests {
                     ("maxmemory", "268435456"),
                     ("maxmemory-policy", "allkeys-lru"),
                     ("appendonly", "no"),
-                    ("maxclients", "1000"),
+                    ("maxclients", "1002"),
                 ],
             ),
             (
@@ -241,7 +243,7 @@ mod tests {
                 Plan::Dedicated,
                 &[("persistence", "synced"), ("eviction", "volatile-ttl"), ("max_connections", "20")],
                 [
-                    ("maxclients", "20"),
+                    ("maxclients", "22"),
                     ("maxmemory-policy", "volatile-ttl"),
                     ("appendonly", "yes"),
                     ("appendfsync", "always"),

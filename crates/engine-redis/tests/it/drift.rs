@@ -67,7 +67,7 @@ fn changed_settings_and_users_are_seen_and_put_right() {
         let mut admin = place.admin(&spec).await;
         for (damage, seen) in [
             ("CONFIG SET maxmemory 1gb", "maxmemory is \"1073741824\" and should be \"268435456\""),
-            ("CONFIG SET maxclients 20", "maxclients is \"20\" and should be \"1000\""),
+            ("CONFIG SET maxclients 20", "maxclients is \"20\" and should be \"1002\""),
             ("CONFIG SET appendfsync no", "appendfsync is \"no\" and should be \"everysec\""),
             ("CONFIG SET port 0", "port is \"0\" and should be"),
             ("ACL SETUSER default on nopass ~* +@all", "the user default is not shut off"),
