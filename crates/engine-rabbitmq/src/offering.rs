@@ -30,7 +30,7 @@ pub(crate) fn offering(shared_port: u16) -> Offering {
             shared(
                 "max_queue_mib",
                 "Message bodies that may wait in each queue, in MiB; beyond it a publisher is refused, or the oldest \
-                 dropped where the queue was declared with x-overflow=drop-head. What consumers hold without \
+                 dropped where a classic queue was declared with x-overflow=drop-head. What consumers hold without \
                  acknowledgement is not counted",
                 1,
                 1 << 20,
