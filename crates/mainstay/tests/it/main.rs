@@ -5,6 +5,7 @@
 mod adoption;
 mod bad_starts;
 mod clients;
+mod contracts;
 mod custody;
 mod drivers;
 mod full_disk;

@@ -18,6 +18,7 @@ mod stock;
 
 use serde_json::Value;
 
+pub use self::stock::{absent, python};
 use crate::harness::Layer;
 
 /// What a binding of `s3/v1` gives an application.

@@ -21,7 +21,7 @@ pub fn program(name: &str) -> Option<Command> {
     Some(command)
 }
 
-/// The Python that has boto3 and the AWS command line.
+/// The Python that has the stock clients.
 pub fn python() -> Option<Command> {
     let interpreter = std::env::var_os("MAINSTAY_TEST_PYTHON").map(PathBuf::from);
     let mut command = Command::new(interpreter.or_else(|| absent("MAINSTAY_TEST_PYTHON"))?);
@@ -29,7 +29,7 @@ pub fn python() -> Option<Command> {
     Some(command)
 }
 
-fn absent(name: &str) -> Option<PathBuf> {
+pub fn absent(name: &str) -> Option<PathBuf> {
     assert!(std::env::var_os("CI").is_none(), "{name} is not there; run the tests with: make test");
     eprintln!("SKIPPED: {name} is not there, so nothing was tested with it; run the tests with: make test");
     None
