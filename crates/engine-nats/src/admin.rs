@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions};
 use mainstay_engine::EngineError;
+use mainstay_engine::supervise::listener_owner;
 use mainstay_types::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -25,6 +26,8 @@ const PAGE: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Admin {
     address: SocketAddr,
+    /// Who the server runs as.
+    uid: u32,
     client: Mutex<Option<Client>>,
 }
 
@@ -83,6 +86,8 @@ pub(crate) enum AdminError {
         #[source]
         source: async_nats::ConnectError,
     },
+    #[error("another user's program listens at {address} instead of the server")]
+    Stranger { address: SocketAddr },
     #[error("the server did not answer {subject}")]
     Request {
         subject: String,
@@ -106,9 +111,18 @@ impl From<AdminError> for EngineError {
 }
 
 impl Admin {
-    /// Connections to the server at this address. None is made yet.
-    pub fn new(address: SocketAddr) -> Self {
-        Self { address, client: Mutex::default() }
+    /// Connections to the server at this address, run by this user. None is made yet.
+    pub fn new(address: SocketAddr, uid: u32) -> Self {
+        Self { address, uid, client: Mutex::default() }
+    }
+
+    /// A connection as one of our users. Another user's program that listens there instead is told no secret.
+    pub async fn connect(&self, user: &str, secret: &SecretString) -> Result<Client, AdminError> {
+        let address = self.address;
+        match listener_owner(address) {
+            Some(owner) if owner != self.uid => Err(AdminError::Stranger { address }),
+            _ => connect(address, user, secret).await,
+        }
     }
 
     /// Forgets the connection, which is to a server that ended or may have.
@@ -208,7 +222,7 @@ impl Admin {
         let mut client = self.client.lock().await;
         let connected = match client.take().filter(|client| client.connection_state() == State::Connected) {
             Some(connected) => connected,
-            None => connect(self.address, SYSTEM_USER, secret).await?,
+            None => self.connect(SYSTEM_USER, secret).await?,
         };
         *client = Some(connected.clone());
         drop(client);
@@ -220,8 +234,7 @@ impl Admin {
     }
 }
 
-/// A connection as one of our users.
-pub(crate) async fn connect(address: SocketAddr, user: &str, secret: &SecretString) -> Result<Client, AdminError> {
+async fn connect(address: SocketAddr, user: &str, secret: &SecretString) -> Result<Client, AdminError> {
     let options = ConnectOptions::with_user_and_password(user.to_owned(), secret.expose_secret().to_owned())
         .name("mainstay")
         .connection_timeout(CONNECT_PATIENCE)
@@ -238,4 +251,21 @@ pub(crate) async fn request<T: DeserializeOwned>(client: &Client, subject: &str,
     let message = answered.map_err(|source| AdminError::Request { subject: subject.to_owned(), source })?;
     serde_json::from_slice(&message.payload)
         .map_err(|source| AdminError::Answer { subject: subject.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::{Admin, AdminError};
+
+    #[tokio::test]
+    async fn another_users_listener_is_told_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (address, uid) = (listener.local_addr().unwrap(), rustix::process::geteuid().as_raw());
+        let asked = Admin::new(address, uid + 1).server(&"secret".into()).await;
+        assert!(matches!(asked, Err(AdminError::Stranger { address: at }) if at == address), "{asked:?}");
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
 }

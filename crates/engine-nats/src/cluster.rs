@@ -56,7 +56,7 @@ impl Cluster {
             name: name.clone(),
             config: config.clone(),
             address,
-            admin: Admin::new(address),
+            admin: Admin::new(address, config.user.uid),
             register: Register::default(),
             process: ClusterProcess::new(directory.clone()),
             directory,
@@ -100,7 +100,7 @@ impl Cluster {
             self.certify().await?;
             // What was written and not read any more when the control plane before ended is read now.
             self.register.put_in_force_anew(self, &process).await?;
-            let identity = identity::served(self.address, &self.secret()?, spec, &self.directory).await?;
+            let identity = identity::served(&self.admin, &self.secret()?, spec, &self.directory).await?;
             let version = self.admin.server(&self.secret()?).await?.version;
             return Ok(Started { identity, version, how: StartKind::Adopted });
         }
@@ -183,7 +183,7 @@ impl Cluster {
     /// Sees whether the server has what was on disk before it started.
     async fn verify(&self, spec: &ClusterSpec, keeper: &str, before: Streams) -> Result<Started, EngineError> {
         let secret = self.secret()?;
-        let identity = identity::served(self.address, &secret, spec, &self.directory).await?;
+        let identity = identity::served(&self.admin, &secret, spec, &self.directory).await?;
         let known: BTreeSet<String> = self.admin.accounts(&secret).await?.into_iter().collect();
         let mut lost = Streams::new();
         for (account, mut streams) in before {

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::admin::{self, AdminError};
+use crate::admin::{Admin, AdminError, request};
 use crate::names::{KEEPER_PREFIX, KEEPER_USER};
 use crate::streams;
 
@@ -79,7 +79,7 @@ pub(crate) fn look(directory: &ClusterDirectory, spec: &ClusterSpec, keeper: &st
 
 /// The identity that a server has; one that it has none of is given one where that is allowed.
 pub(crate) async fn served(
-    address: std::net::SocketAddr,
+    admin: &Admin,
     secret: &SecretString,
     spec: &ClusterSpec,
     directory: &ClusterDirectory,
@@ -94,9 +94,9 @@ pub(crate) async fn served(
         err_code: Option<u32>,
         description: String,
     }
-    let client = admin::connect(address, KEEPER_USER, secret).await?;
+    let client = admin.connect(KEEPER_USER, secret).await?;
     let subject = format!("$JS.API.STREAM.INFO.{STREAM}");
-    let mut answer: Answer = admin::request(&client, &subject, "").await?;
+    let mut answer: Answer = request(&client, &subject, "").await?;
     let is_missing = answer.error.as_ref().is_some_and(|fault| fault.err_code == Some(STREAM_NOT_FOUND));
     if is_missing && spec.identity.is_some() {
         return Err(data_gone(&spec.name, &directory.data()));
@@ -107,7 +107,7 @@ pub(crate) async fn served(
             "name": STREAM, "description": draw()?, "subjects": ["mainstay.identity"], "storage": "file",
             "max_msgs": 1, "max_bytes": 1 << 10, "num_replicas": 1,
         });
-        answer = admin::request(&client, &subject, &stream.to_string()).await?;
+        answer = request(&client, &subject, &stream.to_string()).await?;
         put_on_disk(directory.data()).await?;
     }
     match answer {

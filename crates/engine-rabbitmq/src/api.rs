@@ -12,13 +12,13 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use mainstay_engine::EngineError;
+use mainstay_engine::supervise::listener_owner;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::listener;
 use crate::names::ADMIN;
 
 /// The longest that an answer takes. Deleting a virtual host removes files without end.
@@ -142,7 +142,7 @@ impl Api {
     ) -> Result<(StatusCode, Bytes), ApiError> {
         let stream = TcpStream::connect(self.address).await.map_err(ApiError::Unreachable)?;
         // Looked at once the connection stands: whoever listens now has it.
-        if listener::owner(self.address.port()) != Some(self.uid) {
+        if listener_owner(self.address) != Some(self.uid) {
             return Err(ApiError::Stranger(self.address.port()));
         }
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;

@@ -24,7 +24,6 @@ mod figures;
 mod install;
 mod instance;
 mod known;
-mod listener;
 mod names;
 mod observe;
 mod offering;
