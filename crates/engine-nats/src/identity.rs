@@ -3,10 +3,10 @@
 //! Where that stream is, the data is: it is looked for on disk before the server starts, so that nobody is served by a
 //! server that came back empty, and asked for afterwards.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use mainstay_engine::supervise::{ClusterDirectory, data_gone, refuse_another};
+use mainstay_engine::supervise::{ClusterDirectory, data_gone, read_file, refuse_another};
 use mainstay_engine::{ClusterSpec, EngineError};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -42,8 +42,8 @@ struct StreamConfig {
 /// Looks at a cluster's data, and refuses what should not be served.
 pub(crate) fn look(directory: &ClusterDirectory, spec: &ClusterSpec, keeper: &str) -> Result<Data, EngineError> {
     let data = directory.data();
-    let found = fs::read(marker(&data, keeper)).ok();
-    let found = found.and_then(|text| serde_json::from_slice::<StreamConfig>(&text).ok());
+    let found = read_file(marker(&data, keeper)).ok();
+    let found = found.and_then(|text| serde_json::from_str::<StreamConfig>(&text).ok());
     match found {
         Some(StreamConfig { description: identity }) => {
             refuse_another(&spec.name, spec.identity.as_deref(), "identity", &identity)?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{Process, Signal, write_derived_file};
+use mainstay_engine::supervise::{Process, Signal, read_file, write_derived_file};
 use mainstay_types::Timestamp;
 use tokio::sync::{Mutex, oneshot};
 
@@ -122,7 +122,7 @@ impl Register {
             Ok(Look {
                 expected: render(cluster, &current.accounts)?,
                 accounts: current.accounts.clone(),
-                found: fs::read_to_string(path),
+                found: read_file(path),
                 written_at: since.map(|since| Timestamp::from_micros(since.as_micros().try_into().unwrap_or(i64::MAX))),
             })
         })?
@@ -156,7 +156,7 @@ impl Register {
     /// to be the caller's.
     async fn put_in_force(&self, cluster: &Cluster, process: &Process, next: Accounts) -> Result<(), EngineError> {
         let text = render(cluster, &next)?;
-        let found = fs::read_to_string(cluster.directory.data().join(FILE));
+        let found = read_file(cluster.directory.data().join(FILE));
         let is_written = found.is_ok_and(|found| found == text);
         let before = self.with(cluster, |current| {
             let is_read = is_written && current.in_force.as_ref() == Some(&text);

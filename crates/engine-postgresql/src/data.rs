@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{ClusterDirectory, EngineUser, changed_file, run_program, write_file};
+use mainstay_engine::supervise::{ClusterDirectory, EngineUser, changed_file, read_file, run_program, write_file};
 
 use crate::install::Installation;
 use crate::names::ADMIN_ROLE;
@@ -38,7 +38,7 @@ impl DataDirectory {
     /// Looks at a cluster's.
     pub fn look(directory: &ClusterDirectory) -> Self {
         let data = directory.data();
-        match fs::read_to_string(data.join("PG_VERSION")) {
+        match read_file(data.join("PG_VERSION")) {
             Ok(text) => text.trim().parse().map_or(Self::Foreign, |major| Self::Of { major }),
             Err(_) if fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_some()) => Self::Foreign,
             Err(_) => Self::Missing,
@@ -109,7 +109,7 @@ pub(crate) fn configure(directory: &ClusterDirectory, files: &Files, user: &Engi
 pub(crate) fn changed_settings(directory: &ClusterDirectory, files: &Files) -> Vec<String> {
     let data = directory.data();
     let mut changes: Vec<String> = files.iter().filter_map(|(name, text)| changed_file(&data, name, text)).collect();
-    let automatic = fs::read_to_string(data.join("postgresql.auto.conf")).unwrap_or_default();
+    let automatic = read_file(data.join("postgresql.auto.conf")).unwrap_or_default();
     changes.extend(names_set(&automatic).map(|name| format!("{name} was set with ALTER SYSTEM")));
     changes
 }
@@ -132,7 +132,7 @@ pub(crate) fn remove_stale_locks(directory: &ClusterDirectory) -> io::Result<()>
 
 /// The state that a server writes into the eighth line of `postmaster.pid`, where it is this process's.
 pub(crate) fn server_state(directory: &ClusterDirectory, pid: i32) -> Option<String> {
-    let text = fs::read_to_string(directory.data().join("postmaster.pid")).ok()?;
+    let text = read_file(directory.data().join("postmaster.pid")).ok()?;
     let mut lines = text.lines();
     let own = lines.next()?.trim().parse::<i32>().ok()? == pid;
     own.then(|| lines.nth(6).map(|state| state.trim().to_owned()))?

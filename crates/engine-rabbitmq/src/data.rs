@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{ClusterDirectory, EngineUser, changed_file, write_file};
+use mainstay_engine::supervise::{ClusterDirectory, EngineUser, changed_file, read_file, write_file};
 use serde::{Deserialize, Serialize};
 
 use crate::names::NODE;
@@ -52,8 +52,8 @@ impl DataDirectory {
     /// Looks at a cluster's.
     pub fn look(directory: &ClusterDirectory) -> Self {
         let data = directory.data();
-        let found = fs::read(data.join(IDENTITY)).ok();
-        match found.and_then(|text| serde_json::from_slice::<Identity>(&text).ok()) {
+        let found = read_file(data.join(IDENTITY)).ok();
+        match found.and_then(|text| serde_json::from_str::<Identity>(&text).ok()) {
             Some(found) if found.format == FORMAT => Self::Of { identity: found.identity },
             _ if fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_some()) => Self::Foreign,
             _ => Self::Missing,
@@ -107,7 +107,7 @@ pub(crate) fn emptied(directory: &ClusterDirectory) -> Option<PathBuf> {
 pub(crate) fn virtual_hosts_with_messages(directory: &ClusterDirectory) -> BTreeSet<String> {
     let stores = directory.data().join("mnesia").join(NODE).join("msg_stores").join("vhosts");
     let entries = fs::read_dir(stores).into_iter().flatten().flatten();
-    entries.filter_map(|entry| fs::read_to_string(entry.path().join(".vhost")).ok()).collect()
+    entries.filter_map(|entry| read_file(entry.path().join(".vhost")).ok()).collect()
 }
 
 fn is_empty(path: &Path) -> bool {

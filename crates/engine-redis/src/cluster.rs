@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_engine::supervise::{
     ClusterDirectory, ClusterProcess, Launch, Machine, Process, Readiness, Signal, StopStep, Supervision, admin_secret,
     data_gone, refuse_another, refuse_taken_port, write_derived_file,
 };
 use mainstay_engine::{CertificateFiles, ClusterSpec, EngineError, StartKind, Started, Verifiers};
-use mainstay_types::ClusterName;
+use mainstay_types::{ClusterName, Plan};
 use tokio::sync::Mutex;
 
 use crate::admin::{Admin, failed, hashed};
@@ -28,6 +28,9 @@ use crate::{gate, marker};
 const APPEARANCE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may read its data: the largest that is offered, from a slow disk.
 const LOADING_PATIENCE: Duration = Duration::from_secs(900);
+/// How long one command may keep a shared server from everybody else: longer than any that a consumer of a shared server has
+/// reason to send.
+const SILENCE_PATIENCE: Duration = Duration::from_secs(20);
 /// An orderly end puts the append-only file on disk; then force.
 const STOP: [StopStep; 2] = [
     StopStep { signal: Signal::TERM, patience: Duration::from_secs(30) },
@@ -42,6 +45,8 @@ pub(crate) struct Cluster {
     pub verifiers: Verifiers,
     /// What credentials are allowed, in its server's words; none until that was asked.
     pub rules: Mutex<Option<Arc<Rules>>>,
+    /// Since when it answers nobody; none while it does.
+    silent: Mutex<Option<Instant>>,
     process: ClusterProcess,
 }
 
@@ -55,6 +60,7 @@ impl Cluster {
             directory,
             verifiers: Verifiers::default(),
             rules: Mutex::default(),
+            silent: Mutex::default(),
         }
     }
 
@@ -79,6 +85,24 @@ impl Cluster {
             users: &self.directory.data().join(data::USERS),
             certificate: certificate.as_ref(),
         })
+    }
+
+    /// Notes whether its server answers, and ends one that is shared and has answered nobody for too long: one tenant's
+    /// command keeps it from all others, and nothing that was acknowledged is lost. Answers whether it did.
+    pub async fn end_if_silent(&self, spec: &ClusterSpec, answers: bool, process: &Process) -> bool {
+        let mut silent = self.silent.lock().await;
+        if answers {
+            *silent = None;
+            return false;
+        }
+        let since = *silent.get_or_insert_with(Instant::now);
+        if spec.plan != Plan::Shared || since.elapsed() < SILENCE_PATIENCE {
+            return false;
+        }
+        tracing::warn!(cluster = %spec.name, "a shared server that one command has kept from everybody is ended");
+        *silent = None;
+        process.signal(Signal::KILL);
+        true
     }
 
     /// Makes it serve.

@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io;
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_derived_file, write_file};
+use mainstay_engine::supervise::{ClusterDirectory, EngineUser, read_file, write_derived_file, write_file};
 use serde::{Deserialize, Serialize};
 
 use crate::user::{ADMIN, User, parse_line};
@@ -55,8 +55,8 @@ impl DataDirectory {
         if !directory.data().exists() {
             return Self::Missing;
         }
-        let record = fs::read(directory.data().join(RECORD)).ok();
-        let record = record.and_then(|text| serde_json::from_slice::<Record>(&text).ok());
+        let record = read_file(directory.data().join(RECORD)).ok();
+        let record = record.and_then(|text| serde_json::from_str::<Record>(&text).ok());
         match record.filter(|record| record.format == FORMAT) {
             Some(record) => Self::Of(record),
             None => Self::Foreign,
@@ -97,7 +97,7 @@ fn write_record_in(data: &std::path::Path, record: &Record, user: &EngineUser) -
 /// stays.
 pub(crate) fn prepare_users(directory: &ClusterDirectory, hash: &str, user: &EngineUser) -> Result<(), EngineError> {
     let path = directory.data().join(USERS);
-    let found = match fs::read_to_string(&path) {
+    let found = match read_file(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(EngineError::transient_from(format!("{} could not be read", path.display()), error)),
         Ok(text) => text,
@@ -117,7 +117,7 @@ pub(crate) fn remove_users(
     user: &EngineUser,
 ) -> Result<(), EngineError> {
     let path = directory.data().join(USERS);
-    let text = fs::read_to_string(&path)
+    let text = read_file(&path)
         .map_err(|error| EngineError::transient_from(format!("{} could not be read", path.display()), error))?;
     let stays = |line: &&str| parse_line(line).is_none_or(|(name, user)| !is_going(&name, &user));
     let text: String = text.lines().filter(stays).flat_map(|line| [line, "\n"]).collect();

@@ -96,13 +96,20 @@ impl Engine for RedisEngine {
         credentials: &[CredentialSpec],
     ) -> Result<Observation, EngineError> {
         let cluster = self.cluster(&spec.name);
-        if cluster.process(&self.config).await?.is_none() {
+        let Some(process) = cluster.process(&self.config).await? else {
             let cause = cluster.cause_of_end().await;
             return Ok(Observation::without_service(Health::Down { cause }));
-        }
+        };
         let looking = observe::look(&cluster, &self.config, spec, instances, credentials);
         let health = match tokio::time::timeout(ANSWER_PATIENCE, looking).await {
-            Ok(Ok(observation)) => return Ok(observation),
+            Ok(Ok(observation)) => {
+                cluster.end_if_silent(spec, true, &process).await;
+                return Ok(observation);
+            }
+            Err(_) if cluster.end_if_silent(spec, false, &process).await => {
+                let reason = "one command has kept it from everybody, so that it is ended and started again".to_owned();
+                Health::Unresponsive { reason }
+            }
             // It may have ended while it was asked.
             _ if cluster.process(&self.config).await?.is_none() => Health::Down { cause: cluster.cause_of_end().await },
             Ok(Err(error)) => Health::Unresponsive { reason: with_cause(&error) },

@@ -1,16 +1,19 @@
 //! Files that we write for an engine, and a secret of ours beside them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::directory::ClusterDirectory;
 use super::user::EngineUser;
 use crate::EngineError;
 
+/// The longest file of an engine's that we read: ten thousand users have one of some megabytes.
+const LONGEST_FILE: u64 = 64 << 20;
 /// How many random bytes a secret has: 256 bits, which nobody guesses.
 const SECRET_BYTES: usize = 32;
 
@@ -36,9 +39,25 @@ pub fn write_own_file(directory: &Path, name: &str, text: &str) -> Result<(), En
     })
 }
 
+/// Reads a file that lies where an engine can write. Whoever has taken the engine over may have put something else there:
+/// what is no file, leads elsewhere, or has no end is an error, and nothing that anybody waits for.
+pub fn read_file(path: impl AsRef<Path>) -> io::Result<String> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
+    match text.len() as u64 {
+        len if len > LONGEST_FILE => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than any of ours")),
+        _ => Ok(text),
+    }
+}
+
 /// Why a file is not as [`write_file`] would leave it; none where it is.
 pub fn changed_file(directory: &Path, name: &str, text: &str) -> Option<String> {
-    match fs::read_to_string(directory.join(name)) {
+    match read_file(directory.join(name)) {
         Ok(found) if found == text => None,
         Ok(_) => Some(format!("{name} is not as it was written")),
         Err(error) => Some(format!("{name} can not be read: {error}")),
@@ -87,7 +106,7 @@ fn replace(
     durability: Durability,
 ) -> io::Result<()> {
     let path = directory.join(name);
-    if fs::read_to_string(&path).is_ok_and(|found| found == text) {
+    if read_file(&path).is_ok_and(|found| found == text) {
         return Ok(());
     }
     let temporary = directory.join(format!("{name}.new"));
@@ -117,7 +136,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::super::directory::ClusterDirectory;
-    use super::{admin_secret, changed_file, write_derived_file, write_file};
+    use super::{admin_secret, changed_file, read_file, write_derived_file, write_file};
     use crate::supervise::EngineUser;
 
     #[test]
@@ -134,6 +153,19 @@ mod tests {
         assert_eq!(changed_file(folder.path(), "a.conf", "3"), None);
         let mode = std::fs::metadata(folder.path().join("a.conf")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("endless")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", at("elsewhere")).unwrap();
+        for name in ["pipe", "endless", "elsewhere", ".", "absent"] {
+            assert!(read_file(at(name)).is_err(), "{name}");
+            assert!(changed_file(folder.path(), name, "text").is_some());
+        }
     }
 
     #[test]
