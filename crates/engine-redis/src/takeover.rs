@@ -31,6 +31,13 @@ pub(crate) async fn follow(
     if copy.as_ref().is_some_and(|copy| copy.step != Step::Following) {
         return Ok(Following::Behind { bytes: 0 });
     }
+    let (ours, theirs) = (engine.config.listen_address, source.config.listen_address);
+    if ours != theirs {
+        return Err(EngineError::permanent(
+            format!("clients reach cluster {} at {theirs}, and {} would be at {ours}", from.name, to.name),
+            "let both engines listen at one address (Listen:Redis, Listen:Valkey)",
+        ));
+    }
     let original = source.running(from).await?;
     if data::is_closed(&original.directory) {
         // Somebody was about to take over, and did not come to it. Until that is tried again clients are served.

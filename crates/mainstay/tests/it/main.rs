@@ -13,6 +13,7 @@ mod harness;
 mod killed_control_plane;
 mod killed_engine;
 mod manifest;
+mod moves;
 mod objects;
 mod observability;
 mod repairs;
