@@ -89,5 +89,6 @@ mod tests {
     fn the_first_version_is_read() {
         let copy: Copy = serde_json::from_str(r#"{"format":1,"source":"00ff","step":"complete"}"#).unwrap();
         assert_eq!(copy, Copy::new("00ff".to_owned(), Step::Complete));
+        assert!(!serde_json::to_string(&copy).unwrap().contains("paused_at"));
     }
 }
