@@ -10,8 +10,8 @@ use sqlx::{Connection, PgConnection};
 use crate::harness::{Chance, Layer, Options, kill_process, runtime, soak, until, with_seeds};
 
 const SHARED: &str = "postgresql-shared";
-/// The promise.
-const SERVING_AGAIN: Duration = Duration::from_secs(5);
+/// The promise is 5 s on a machine that does nothing else. Beside all other tests, brokers among them, it has twice that.
+const SERVING_AGAIN: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Fewer than make a crash loop, in which starts are spaced out.
 const KILLS: usize = 3;

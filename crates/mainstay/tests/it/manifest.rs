@@ -109,11 +109,11 @@ fn what_the_layer_refuses_is_told_of_each_instance() {
     let file = layer.scratch().join("refused.yaml");
     write(
         &file,
-        "- {name: applied-good, contract: postgresql/v1}\n- {name: applied-bad, contract: redis/v1}\n\
+        "- {name: applied-good, contract: postgresql/v1}\n- {name: applied-bad, contract: mysql/v1}\n\
          - {name: applied-odd, contract: postgresql/v1, parameters: {speed: 9}}\n",
     );
     let refused = layer.cli(&["apply", "-f", file.to_str().unwrap()]).fail(1);
-    assert!(refused.contains("applied-bad") && refused.contains("redis/v1"), "{refused}");
+    assert!(refused.contains("applied-bad") && refused.contains("mysql/v1"), "{refused}");
     assert!(refused.contains("applied-odd") && refused.contains("speed"), "{refused}");
     layer.cli(&["get", "applied-good"]).succeed();
 }

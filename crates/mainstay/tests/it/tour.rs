@@ -191,7 +191,7 @@ fn exit_codes_and_messages() {
         (&["bind", "shop", "--consumer", "a b"], 2, &["--consumer"]),
         (&["bind", "shop", "--consumer", "web", "--format", "dir"], 2, &["--out"]),
         (&["delete", "shop"], 2, &["--yes"]),
-        (&["create", "redis/v1", "shop"], 1, &["redis/v1", "not offered", "postgresql/v1"]),
+        (&["create", "mysql/v1", "shop"], 1, &["mysql/v1", "not offered", "postgresql/v1"]),
         (&["create", "postgresql/v1", "shop", "--engine", "oracle"], 1, &["oracle", "postgresql"]),
         (&["create", "postgresql/v1", "shop", "--set", "speed=9"], 1, &["speed", "connection_limit"]),
         (&["get", "nobody"], 1, &["no instance is called nobody", "mainstay list"]),
