@@ -61,6 +61,8 @@ impl CertificateAuthority for Authority {
 
 /// A client as an application has it: what the binding says, and the authority's certificate where it is given one.
 async fn encrypted(delivery: &Delivery, certificate: Option<&str>) -> Result<async_nats::Client, String> {
+    // Which one the client takes is not clear to it where others in the build bring another.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let text = |key: &str| delivery[key].expose_secret().to_owned();
     let folder = tempfile::tempdir().unwrap();
     // This client takes no user from a URI; others do.
