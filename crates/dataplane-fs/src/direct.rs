@@ -1,9 +1,9 @@
-//! Writing and reading past the page cache (open(2), `O_DIRECT`).
+//! Writing past the page cache (open(2), `O_DIRECT`).
 //!
 //! Many bytes at once get to the disk several times faster so: no memory has to be found and cleared for them, they are
 //! copied once less, and the disk works while the next bytes are digested rather than when they are synchronised. It is a
-//! way to the disk and no promise: what is written so is synchronised like everything else. What is read once is not worth
-//! the memory either; what is read again is.
+//! way to the disk and no promise: what is written so is synchronised like everything else. Reading is another matter: the
+//! system reads ahead, and what was read is likely to be read again.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -19,7 +19,7 @@ const GATHERED: usize = 1 << 20;
 /// Bytes from which on they go past the page cache. Less is likely to be read again soon, and one copy of it is cheap.
 const FROM: usize = 256 << 10;
 
-/// A way to a file past the page cache; where the file system has none, the file is written and read like any other.
+/// A way to a file past the page cache; where the file system has none, the file is written like any other.
 pub(crate) struct Direct(Option<File>);
 
 /// Pages in which bytes are gathered that lie about elsewhere.
@@ -33,33 +33,6 @@ impl Direct {
     pub(crate) fn open(path: &Path) -> Self {
         let flags = OFlags::DIRECT.bits() as i32;
         Self(OpenOptions::new().write(true).custom_flags(flags).open(path).ok())
-    }
-
-    /// The same for reading.
-    pub(crate) fn open_to_read(path: &Path) -> Self {
-        let flags = OFlags::DIRECT.bits() as i32;
-        Self(OpenOptions::new().read(true).custom_flags(flags).open(path).ok())
-    }
-
-    /// Fills pages with what is at an offset, as far as the file goes; answers how much that was. None where there is no
-    /// such way to them.
-    pub(crate) fn read_pages(&self, pages: &mut [u8], at: u64) -> Option<io::Result<usize>> {
-        let file = self.0.as_ref()?;
-        if !are_pages(pages, at) {
-            return None;
-        }
-        let mut filled = 0;
-        while filled < pages.len() {
-            match file.read_at(&mut pages[filled..], at + filled as u64) {
-                Ok(0) => break,
-                // Less than whole pages is the end of the file.
-                Ok(read) if !read.is_multiple_of(PAGE) => return Some(Ok(filled + read)),
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        Some(Ok(filled))
     }
 
     /// Writes bytes at an offset where they, their memory and the offset are whole pages; answers whether it did.

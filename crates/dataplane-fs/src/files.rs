@@ -92,11 +92,6 @@ impl Files {
         File::open(self.layout.file(address, file))
     }
 
-    /// The way to it past the page cache.
-    pub(crate) fn open_direct(&self, address: &Address, file: FileRef) -> Direct {
-        Direct::open_to_read(&self.layout.file(address, file))
-    }
-
     /// A file that no record names any more: it goes when this is dropped.
     pub(crate) fn of(&self, address: &Address, file: FileRef) -> LooseFile {
         LooseFile { reference: file, path: Some(self.layout.file(address, file)) }

@@ -6,11 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstay_content::{BufferPool, PAGE};
+use mainstay_content::BufferPool;
 use mainstay_dataplane::Trouble;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use crate::direct::Direct;
 use crate::store::blocking;
 
 /// Bytes up to which memory comes from the allocator, which has it at hand; beyond, it would ask the system, and fresh
@@ -30,8 +29,6 @@ pub(crate) enum ReadError {
 #[derive(Clone)]
 pub(crate) struct Readable {
     pub file: Arc<File>,
-    /// How it is read past the page cache; none where it may well be read again.
-    pub direct: Option<Arc<Direct>>,
     pub pool: BufferPool,
 }
 
@@ -49,13 +46,7 @@ impl Readable {
             None => {
                 let readable = self.clone();
                 return blocking(move || {
-                    let direct = readable.direct.as_ref();
-                    match direct.and_then(|direct| direct.read_pages(memory.pages(), offset)) {
-                        Some(Ok(read)) if read >= len => {}
-                        Some(Ok(_)) => return Err(ReadError::Short),
-                        // Whatever is wrong, the usual way says it better.
-                        Some(Err(_)) | None => readable.file.read_exact_at(memory.bytes(), offset)?,
-                    }
+                    readable.file.read_exact_at(memory.bytes(), offset)?;
                     Ok(memory.freeze())
                 })
                 .await
@@ -105,17 +96,6 @@ impl Memory {
         match self {
             Self::Allocated(bytes) => bytes,
             Self::Pooled(buffer, len) => &mut buffer[..*len],
-        }
-    }
-
-    /// All of the pages that the bytes begin in, where the memory has such.
-    fn pages(&mut self) -> &mut [u8] {
-        match self {
-            Self::Allocated(bytes) => bytes,
-            Self::Pooled(buffer, len) => {
-                let whole = len.next_multiple_of(PAGE).min(buffer.len());
-                &mut buffer[..whole]
-            }
         }
     }
 

@@ -130,14 +130,12 @@ impl Store {
         let (header, readable, start, stored) = match located.file {
             Some(file) => {
                 let opened = self.files.open(&address, file).map_err(gone)?;
-                let mut readable = Readable { file: Arc::new(opened), direct: None, pool: self.pool.clone() };
+                let readable = Readable { file: Arc::new(opened), pool: self.pool.clone() };
                 let header = match self.headers.get(&file.number).filter(|_| origin == Origin::Anywhere) {
                     Some(header) => header,
                     None => {
                         let header = Arc::new(readable.header_of_file(file.len, origin).await?);
                         self.headers.insert(file.number, Arc::clone(&header));
-                        // Content that nobody has read lately is not made to push out what is read again and again.
-                        readable.direct = Some(Arc::new(self.files.open_direct(&address, file)));
                         header
                     }
                 };
@@ -145,7 +143,7 @@ impl Store {
             }
             None => {
                 let file = self.packs.file(located.place.pack).map_err(gone)?;
-                let readable = Readable { file, direct: None, pool: self.pool.clone() };
+                let readable = Readable { file, pool: self.pool.clone() };
                 if origin == Origin::Disk {
                     readable.check_record(address, located).await?;
                 }
