@@ -35,11 +35,12 @@ impl Direct {
         Self(OpenOptions::new().write(true).custom_flags(flags).open(path).ok())
     }
 
-    /// Writes bytes at an offset where they, their memory and the offset are whole pages; answers whether it did.
-    pub(crate) fn write_pages(&self, bytes: &[u8], at: u64) -> io::Result<bool> {
+    /// Writes bytes at an offset: past the page cache where they, their memory and the offset are whole pages, else through
+    /// `beside`, which is the same file.
+    pub(crate) fn write(&self, bytes: &[u8], at: u64, beside: &File) -> io::Result<()> {
         match &self.0 {
-            Some(file) if are_pages(bytes, at) && !bytes.is_empty() => file.write_all_at(bytes, at).map(|()| true),
-            _ => Ok(false),
+            Some(file) if are_pages(bytes, at) => file.write_all_at(bytes, at),
+            _ => beside.write_all_at(bytes, at),
         }
     }
 
@@ -77,14 +78,14 @@ impl Direct {
                 };
                 part = &part[now..];
                 if gathered == GATHERED {
-                    self.write_pages(gathering.pages(), at)?;
+                    self.write(gathering.pages(), at, beside)?;
                     at += GATHERED as u64;
                     gathered = 0;
                 }
             }
         }
         let (pages, rest) = gathering.pages()[..gathered].split_at(gathered / PAGE * PAGE);
-        self.write_pages(pages, at)?;
+        self.write(pages, at, beside)?;
         beside.write_all_at(rest, at + pages.len() as u64)?;
         Ok(true)
     }

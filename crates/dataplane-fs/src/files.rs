@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -131,9 +131,7 @@ impl Files {
 
 impl Incoming {
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !self.direct.write_pages(bytes, self.len)? {
-            self.file.write_all_at(bytes, self.len)?;
-        }
+        self.direct.write(bytes, self.len, &self.file)?;
         self.len += bytes.len() as u64;
         Ok(())
     }
