@@ -11,7 +11,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("mainstay-types", &[]),
     ("mainstay-domain", &["types"]),
     ("mainstay-storage", &["types"]),
-    ("mainstay-engine", &["types"]),
+    ("mainstay-engine", &["types", "dataplane"]),
     ("mainstay-journal", &["types", "domain", "storage"]),
     ("mainstay-custody", &["types", "storage"]),
     ("mainstay-policy", &[]),

@@ -12,6 +12,8 @@ use mainstay_types::{
 };
 use secrecy::SecretString;
 
+use crate::recovery::Recovery;
+
 /// One running deployment of an engine, as the control plane wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterSpec {
@@ -225,6 +227,11 @@ pub trait Engine: Any + Send + Sync {
 
     /// Figures about a serving cluster for the metrics page: name (after the OpenTelemetry conventions) and value.
     async fn figures(&self, cluster: &ClusterSpec) -> Result<Vec<(&'static str, f64)>, EngineError>;
+
+    /// How its data is backed up and brought back; none where that can not be.
+    fn recovery(&self) -> Option<&dyn Recovery> {
+        None
+    }
 
     /// Makes a cluster of this engine a copy of another one, credentials included, while that is used, and keeps it
     /// one; or goes on with that. Says how far it has come. Clients reach the source alone.

@@ -5,6 +5,7 @@ mod certificate;
 pub mod conformance;
 mod contract;
 pub mod fake;
+pub mod recovery;
 pub mod supervise;
 mod verifiers;
 

@@ -1,0 +1,258 @@
+//! Recovery: how an engine's data is copied while it is used, and how it is brought back.
+//!
+//! Bytes go to the data plane that the caller gives, and come back from it; an engine never learns where that keeps them.
+//! What a backup answers is self-describing: with its parts and, where there is one, the log, it is restored by an engine that
+//! knows nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mainstay_dataplane::{Address, DataPlane, Sha256};
+use mainstay_types::{EngineName, InstanceId, Timestamp};
+use minicbor::{Decode, Encode};
+
+use crate::{ClusterSpec, EngineError, InstanceSpec};
+
+/// What one backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// A whole cluster, with every instance on it. One of them is restored by way of a scratch cluster.
+    Cluster,
+    /// One instance.
+    Instance,
+}
+
+/// A stream that a backup kept.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Part {
+    /// What the engine finds it by.
+    #[n(0)]
+    pub name: String,
+    #[n(1)]
+    pub address: Address,
+    #[n(2)]
+    pub sha256: Sha256,
+    /// Bytes.
+    #[n(3)]
+    pub size: u64,
+}
+
+/// What a backup kept. It lasts longer than the version that wrote it: fields are only ever added.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Backup {
+    #[n(0)]
+    pub engine: EngineName,
+    /// Of the engine that it was taken from, for example `15.18`.
+    #[n(1)]
+    pub version: String,
+    #[n(2)]
+    pub parts: Vec<Part>,
+    #[n(3)]
+    pub began_at: Timestamp,
+    /// The earliest moment that it restores; without a log, the only one.
+    #[n(4)]
+    pub ended_at: Timestamp,
+    /// What else the engine needs to restore it, in its own words: where its log begins, for example.
+    #[n(5)]
+    pub notes: BTreeMap<String, String>,
+    /// What is not in it although a consumer could think so, one sentence each.
+    #[n(6)]
+    pub uncovered: Vec<String>,
+}
+
+/// One piece of a cluster's continuous log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LogPiece {
+    #[n(0)]
+    pub address: Address,
+    /// Bytes.
+    #[n(1)]
+    pub size: u64,
+    /// Everything that was acknowledged before this moment is in this piece or in those before it.
+    #[n(2)]
+    pub until: Timestamp,
+}
+
+/// The catalogue of one cluster's log. Names sort in the order of the log; they are of letters, digits, `.`, `-` and `_`.
+#[async_trait]
+pub trait LogCatalogue: Send + Sync {
+    /// Records a piece whose bytes are kept; it is durable when this returns. A piece of that name is replaced.
+    async fn record(&self, name: &str, piece: &LogPiece) -> Result<(), EngineError>;
+
+    /// All pieces, in their order.
+    async fn pieces(&self) -> Result<Vec<(String, LogPiece)>, EngineError>;
+
+    /// Forgets a piece; it is no error that there is none.
+    async fn forget(&self, name: &str) -> Result<(), EngineError>;
+}
+
+/// Where backups are kept, as an engine sees it.
+#[derive(Clone)]
+pub struct Archive {
+    /// Everything is ingested for [`Owner::Backups`](mainstay_dataplane::Owner::Backups). It chunks, compresses and encrypts by itself.
+    pub plane: Arc<dyn DataPlane>,
+    /// Of the cluster that this is about.
+    pub log: Arc<dyn LogCatalogue>,
+    pub progress: Arc<dyn Progress>,
+}
+
+/// Is told how far long work has come.
+pub trait Progress: Send + Sync {
+    /// What is being done now, as people read it: `replaying the log`.
+    fn stage(&self, stage: &str);
+
+    /// So many bytes more have been copied.
+    fn copied(&self, bytes: u64);
+}
+
+/// The moment that is wanted back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// The end of the backup.
+    Backup,
+    /// The newest that there is.
+    Latest,
+    /// This one; it has to lie within the window.
+    Time(Timestamp),
+}
+
+/// The moments that can be restored, starting from one backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    pub earliest: Timestamp,
+    pub latest: Timestamp,
+    /// Why it ends where it does, where the log goes on after a piece that is missing.
+    pub gap: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Of the cluster that serves it, as [`Started::identity`](crate::Started::identity).
+    pub identity: String,
+    pub version: String,
+    /// The newest change that is in it, where the engine can tell; else the moment of the backup.
+    pub newest: Timestamp,
+}
+
+/// Something that has to be true of the data, as its owner put it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assertion {
+    /// In the engine's own language: a statement of SQL, a command of Redis.
+    pub query: String,
+    /// What it has to answer, as the engine's command-line client prints it, without space around it.
+    pub expect: String,
+}
+
+/// How a restore into a scratch cluster went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// From its beginning to the first question that the scratch cluster answered.
+    pub recovery_time: Duration,
+    /// The newest change that was in it.
+    pub newest: Timestamp,
+    /// What was looked at, in order. It is passed if all of them are, and there is one.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that a drill has looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// For example `pg_amcheck`.
+    pub name: String,
+    /// Why it did not pass, where it did not.
+    pub failure: Option<String>,
+    /// What was seen: counts, versions.
+    pub seen: String,
+}
+
+/// An engine whose data can be backed up and brought back.
+///
+/// Nothing here waits without a bound, and memory stays bounded however much data there is. An operation whose future is
+/// dropped, or whose process dies, leaves nothing that serves and nothing that is half done and visible; what it leaves in scratch
+/// places is removed by [`clear_scratch`](Recovery::clear_scratch).
+#[async_trait]
+pub trait Recovery: Send + Sync {
+    fn scope(&self) -> Scope;
+
+    /// Whether there is a log, so that every moment between backups can be restored too.
+    fn has_log(&self) -> bool {
+        false
+    }
+
+    /// Copies the cluster, or the one instance, while it is used. What the answer tells is durable in the archive.
+    async fn back_up(
+        &self,
+        cluster: &ClusterSpec,
+        instances: &[InstanceSpec],
+        archive: &Archive,
+    ) -> Result<Backup, EngineError>;
+
+    /// Follows the log of a serving cluster and keeps each piece within a second, for as long as it is polled. It ends with the reason
+    /// why it could not go on; begun again, it goes on where it was, with no gap if the cluster still has what is missing.
+    async fn follow_log(&self, cluster: &ClusterSpec, archive: &Archive) -> EngineError {
+        let _ = archive;
+        EngineError::permanent(format!("cluster {} has no log", cluster.name), "restore its backups")
+    }
+
+    /// Removes what of the log no backup from this one on needs.
+    async fn trim_log(&self, oldest: &Backup, archive: &Archive) -> Result<(), EngineError> {
+        let (_, _) = (oldest, archive);
+        Ok(())
+    }
+
+    /// The moments that can be restored now, read off what is in the archive.
+    async fn window(&self, backup: &Backup, archive: &Archive) -> Result<Window, EngineError> {
+        let _ = archive;
+        Ok(Window { earliest: backup.ended_at, latest: backup.ended_at, gap: None })
+    }
+
+    /// Lays a whole cluster out anew and makes it serve as `cluster` says, on its port and under its name. Its process does not run, or is
+    /// ended; data that lies there is put aside first, and removed when the new data serves. Only of [`Scope::Cluster`].
+    async fn restore_cluster(
+        &self,
+        cluster: &ClusterSpec,
+        backup: &Backup,
+        until: Until,
+        archive: &Archive,
+    ) -> Result<Restored, EngineError>;
+
+    /// Replaces all that is in an instance of a serving cluster with what was in an instance (the same, or one that is gone) at that
+    /// moment. Consumers' sessions of that instance are ended, others' go on; its bindings stay valid. Until it is whole the instance holds
+    /// what it held, or serves nobody.
+    async fn restore_instance(
+        &self,
+        cluster: &ClusterSpec,
+        instance: &InstanceSpec,
+        origin: &InstanceId,
+        backup: &Backup,
+        until: Until,
+        archive: &Archive,
+    ) -> Result<Restored, EngineError>;
+
+    /// Restores into a scratch cluster that nobody but this can reach, looks whether everything is well with the engine's own means and the
+    /// owner's assertions, and removes it, whatever happens. An error says that it could not be tried; that what came back is not well is an
+    /// answer.
+    async fn rehearse(
+        &self,
+        cluster: &ClusterSpec,
+        instance: &InstanceSpec,
+        backup: &Backup,
+        assertions: &[Assertion],
+        archive: &Archive,
+    ) -> Result<Rehearsal, EngineError>;
+
+    /// Removes the scratch clusters of control planes that are gone, with their processes.
+    async fn clear_scratch(&self) -> Result<(), EngineError>;
+}
+
+// === impl Rehearsal ===
+
+impl Rehearsal {
+    /// Whether what came back is what it should be. Where nothing was looked at, nothing is proven.
+    pub fn is_passed(&self) -> bool {
+        !self.checks.is_empty() && self.checks.iter().all(|check| check.failure.is_none())
+    }
+}
