@@ -9,7 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstay_dataplane::{Address, DataPlane, Sha256};
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt};
+use mainstay_dataplane::{
+    Address, Body, DataPlane, Hints, IngestError, Owner, Receipt, Serve, ServeError, Sha256, Source,
+};
 use mainstay_types::{EngineName, InstanceId, Timestamp};
 use minicbor::{Decode, Encode};
 
@@ -98,6 +102,9 @@ pub struct Archive {
     pub progress: Arc<dyn Progress>,
 }
 
+/// The bytes of something that a backup kept, verified. An error ends them, and names what they are of.
+pub type Kept = BoxStream<'static, Result<Bytes, EngineError>>;
+
 /// Is told how far long work has come.
 pub trait Progress: Send + Sync {
     /// What is being done now, as people read it: `replaying the log`.
@@ -182,7 +189,8 @@ pub trait Recovery: Send + Sync {
         false
     }
 
-    /// Copies the cluster, or the one instance, while it is used. What the answer tells is durable in the archive.
+    /// Copies the cluster, or the one instance, while it is used. What the answer tells is durable in the archive. Where there is a
+    /// log it has to be followed meanwhile: a backup is good for nothing without what was written while it was made.
     async fn back_up(
         &self,
         cluster: &ClusterSpec,
@@ -233,8 +241,8 @@ pub trait Recovery: Send + Sync {
     ) -> Result<Restored, EngineError>;
 
     /// Restores into a scratch cluster that nobody but this can reach, looks whether everything is well with the engine's own means and the
-    /// owner's assertions, and removes it, whatever happens. An error says that it could not be tried; that what came back is not well is an
-    /// answer.
+    /// owner's assertions, and removes it, whatever happens. A transient error says that it could not be tried now, a permanent one
+    /// that nothing comes back, which is a drill that did not pass; that what came back is not well is an answer.
     async fn rehearse(
         &self,
         cluster: &ClusterSpec,
@@ -246,6 +254,82 @@ pub trait Recovery: Send + Sync {
 
     /// Removes the scratch clusters of control planes that are gone, with their processes.
     async fn clear_scratch(&self) -> Result<(), EngineError>;
+}
+
+// === impl Archive ===
+
+impl Archive {
+    /// Keeps a stream as a part of a backup, and tells how far it has come.
+    pub async fn keep(&self, name: &str, source: Source) -> Result<Part, EngineError> {
+        let Receipt { address, sha256, size, .. } = self.ingest(name, source).await?;
+        Ok(Part { name: name.to_owned(), address, sha256, size })
+    }
+
+    /// Keeps a stream, which errors call by this name.
+    pub async fn ingest(&self, name: &str, source: Source) -> Result<Receipt, EngineError> {
+        let progress = self.progress.clone();
+        let counted =
+            source.inspect(move |bytes| progress.copied(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)));
+        let hints = Hints::plain(Owner::Backups);
+        self.plane.ingest_stream(Box::pin(counted), hints).await.map_err(|error| match error {
+            // The engine's own error, as it was.
+            IngestError::Source(source) => match source.downcast::<EngineError>() {
+                Ok(error) => *error,
+                Err(source) => EngineError::transient_from(format!("{name} could not be copied"), source),
+            },
+            error => EngineError::transient_from(format!("{name} could not be kept"), error),
+        })
+    }
+
+    /// Reads a part of a backup, and tells how far that has come.
+    pub async fn read(&self, part: &Part) -> Result<Kept, EngineError> {
+        self.serve(&format!("part {} of the backup", part.name), part.address).await
+    }
+
+    /// Reads something that is kept, which errors call by this name.
+    pub async fn serve(&self, name: &str, address: Address) -> Result<Kept, EngineError> {
+        let served = self.plane.serve_object(Serve { address, range: None, key: None }).await;
+        let body = served.map_err(|error| unreadable(name, error))?.body;
+        let (name, progress) = (name.to_owned(), self.progress.clone());
+        let stream = match body {
+            Body::Whole(bytes) => futures::stream::once(async { Ok(bytes) }).boxed(),
+            Body::Stream(stream) => stream,
+        };
+        Ok(stream
+            .map(move |bytes| bytes.map_err(|error| unreadable(&name, error)))
+            .inspect(move |bytes| progress.copied(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)))
+            .boxed())
+    }
+}
+
+/// Whether what is not served may be served later.
+fn unreadable(name: &str, error: ServeError) -> EngineError {
+    match error {
+        ServeError::Trouble(trouble) => EngineError::transient_from(format!("{name} could not be read"), trouble),
+        error => EngineError::permanent(
+            format!("{name} is not whole: {error}"),
+            "restore an earlier backup, or put the repository back from a copy",
+        ),
+    }
+}
+
+// === impl Backup ===
+
+impl Backup {
+    /// The part of this name.
+    pub fn part(&self, name: &str) -> Result<&Part, EngineError> {
+        self.parts.iter().find(|part| part.name == name).ok_or_else(|| self.lacks(&format!("part {name}")))
+    }
+
+    /// What the engine noted under this name.
+    pub fn note(&self, name: &str) -> Result<&str, EngineError> {
+        self.notes.get(name).map(String::as_str).ok_or_else(|| self.lacks(&format!("note {name}")))
+    }
+
+    fn lacks(&self, what: &str) -> EngineError {
+        let reason = format!("the backup of {} {} from {} has no {what}", self.engine, self.version, self.began_at);
+        EngineError::permanent(reason, "restore another backup")
+    }
 }
 
 // === impl Rehearsal ===

@@ -33,6 +33,9 @@ const SOCKET_PATH_LIMIT: usize = 107;
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
+/// What the name of a scratch cluster begins with, as the name of no other does.
+const SCRATCH: &str = "scratch";
+
 /// Where the files of one cluster are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterDirectory {
@@ -84,11 +87,27 @@ impl ClusterDirectory {
 
     /// The clusters of an engine that have a directory here.
     pub fn names(clusters: &Path, engine: &EngineName) -> Vec<ClusterName> {
-        let prefix = format!("{engine}-");
+        Self::named(clusters, &format!("{engine}-"))
+    }
+
+    fn named(clusters: &Path, prefix: &str) -> Vec<ClusterName> {
         // Where there is no such directory there are no clusters either.
         let entries = fs::read_dir(clusters).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<ClusterName>().ok());
-        names.filter(|name| name.as_str().starts_with(&prefix)).collect()
+        names.filter(|name| name.as_str().starts_with(prefix)).collect()
+    }
+
+    /// A new name for a scratch cluster of an engine: one that only a restore knows, and that it removes at its end.
+    pub fn scratch_name(engine: &EngineName) -> Result<ClusterName, EngineError> {
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).map_err(|error| EngineError::transient(format!("no random bytes: {error}")))?;
+        let name = format!("{SCRATCH}-{engine}-{:08x}", u32::from_be_bytes(random));
+        name.parse().map_err(|error| EngineError::transient_from("a scratch cluster could not be named", error))
+    }
+
+    /// The scratch clusters of an engine that have a directory here.
+    pub fn scratch_names(clusters: &Path, engine: &EngineName) -> Vec<ClusterName> {
+        Self::named(clusters, &format!("{SCRATCH}-{engine}-"))
     }
 
     /// The cluster's directory.
