@@ -5,6 +5,7 @@
 
 mod credentials;
 mod lifecycle;
+pub mod recovery;
 mod secrets;
 mod statements;
 
