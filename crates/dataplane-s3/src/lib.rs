@@ -30,7 +30,6 @@ mod publish;
 mod record;
 mod serve;
 mod store;
-mod transport;
 mod upload;
 
 pub use config::{OpenError, Patience, S3Config};

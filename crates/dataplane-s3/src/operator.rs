@@ -1,10 +1,10 @@
 //! The way to the store: OpenDAL's S3, which signs requests and reads answers.
 
 use hyper::Uri;
+use mainstay_transport::Transport;
 use opendal::{HttpTransporter, OperationContext, Operator, services::S3};
 use secrecy::ExposeSecret;
 
-use crate::transport::Transport;
 use crate::{OpenError, S3Config};
 
 /// Nothing is sent yet.

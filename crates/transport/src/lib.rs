@@ -1,4 +1,4 @@
-//! HTTP to the store: hyper's client, on connections that acknowledge at once.
+//! HTTP to stores, for OpenDAL: hyper's client, on connections that acknowledge at once.
 
 use std::io;
 use std::pin::Pin;
@@ -33,7 +33,7 @@ const IDLE_CONNECTIONS: usize = 64;
 type Connector = HttpsConnector<MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> Prompt>>;
 
 /// Sends OpenDAL's requests.
-pub(crate) struct Transport {
+pub struct Transport {
     client: Client<Connector, BufferBody>,
 }
 
@@ -42,14 +42,14 @@ pub(crate) struct Transport {
 /// Stores write the head of an answer and its body apart, and Nagle's algorithm keeps the body back until the head is
 /// acknowledged (RFC 1122, 4.2.3.4), which Linux delays by 40 ms: a thousand times what a small read takes otherwise. The
 /// store's side of it cannot be helped from here; this side can.
-pub(crate) struct Prompt(TokioIo<TcpStream>);
+struct Prompt(TokioIo<TcpStream>);
 
 /// The body of a request.
-pub(crate) struct BufferBody(Buffer);
+struct BufferBody(Buffer);
 
 impl Transport {
     /// Fails where an endpoint with TLS is to be trusted by this machine's certificate authorities and there are none.
-    pub(crate) fn new(with_tls: bool) -> io::Result<Self> {
+    pub fn new(with_tls: bool) -> io::Result<Self> {
         let mut tcp = HttpConnector::new();
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.set_nodelay(true);

@@ -1,0 +1,60 @@
+//! Why a repository cannot be used.
+
+use mainstay_dataplane::Trouble;
+
+use crate::Location;
+
+/// Why a repository was not created or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("there is no repository at {location}; check the location, or create a repository there")]
+    Absent { location: Location },
+    #[error("there is a repository at {location} already; open it, or name another location")]
+    Exists { location: Location },
+    #[error(
+        "{location} holds something else than a repository ({found}); name an empty location or one of its own below it"
+    )]
+    NotEmpty { location: Location, found: String },
+    #[error(
+        "the recovery key does not fit the repository at {location} (it fits the one with the fingerprint {fingerprint}); \
+         look for the key that was printed when this repository was made"
+    )]
+    WrongKey { location: Location, fingerprint: String },
+    #[error(
+        "the repository at {location} has format {found}, and this version of Mainstay reads formats up to {known}; use a newer version"
+    )]
+    Format { location: Location, found: u64, known: u64 },
+    #[error(
+        "{name} of the repository at {location} cannot be read: {reason}; take it from another copy of the repository"
+    )]
+    Damaged { location: Location, name: String, reason: String },
+    #[error("{location} cannot be used with these credentials: {reason}")]
+    Credentials { location: Location, reason: String },
+    #[error("{location} refuses access: {reason}; check the credentials and their right to read and write there")]
+    Denied { location: Location, reason: String },
+    #[error("the repository at {location} cannot be used now")]
+    Trouble {
+        location: Location,
+        #[source]
+        source: Trouble,
+    },
+    #[error("the operating system gives no random bytes")]
+    Random(#[source] getrandom::Error),
+}
+
+/// Why a mirror was not brought up to date. What was copied is there, and the next attempt goes on after it.
+#[derive(Debug, thiserror::Error)]
+pub enum MirrorError {
+    #[error("the mirror cannot be opened")]
+    Open(#[source] OpenError),
+    #[error("{location} holds another repository ({found}, not {id}), which is left as it is; name an empty location")]
+    Another { location: Location, found: uuid::Uuid, id: uuid::Uuid },
+    #[error("the repository cannot be read")]
+    From(#[source] Trouble),
+    #[error("the mirror at {location} cannot be written")]
+    To {
+        location: Location,
+        #[source]
+        source: Trouble,
+    },
+}
