@@ -23,6 +23,12 @@ pub enum Operation {
     Follow,
     TakeOver,
     Stay,
+    BackUp,
+    FollowLog,
+    RestoreCluster,
+    RestoreInstance,
+    Rehearse,
+    ClearScratch,
 }
 
 /// Calls of one operation wait as long as this lives.

@@ -1,6 +1,7 @@
 //! An engine in memory, for tests of what drives engines: deterministic, and it fails when it is told to.
 
 mod faults;
+mod recovery;
 mod world;
 
 use std::any::Any;
@@ -17,7 +18,8 @@ use mainstay_types::{
 use secrecy::{ExposeSecret, SecretString};
 
 pub use self::faults::{Hold, Operation};
-use self::world::{Cluster, Credential, Instance, World};
+use self::world::{Cluster, Credential, World};
+use crate::recovery::Recovery;
 use crate::{
     Availability, ClusterSpec, CredentialSpec, Engine, EngineError, Following, InstanceSpec, StartKind, Started,
 };
@@ -275,7 +277,7 @@ impl Engine for FakeEngine {
         self.enter(Operation::Provision, &instance.id).await?;
         self.world.serving(spec, |cluster| {
             let entry = cluster.instances.entry(instance.id.clone());
-            entry.or_insert(Instance { drift: None }).drift = None;
+            entry.or_default().drift = None;
             Ok(())
         })
     }
@@ -350,6 +352,10 @@ impl Engine for FakeEngine {
     async fn figures(&self, spec: &ClusterSpec) -> Result<Vec<(&'static str, f64)>, EngineError> {
         self.enter(Operation::Figures, &spec.name).await?;
         self.world.serving(spec, |cluster| Ok(vec![("fake.sessions", cluster.sessions.len() as f64)]))
+    }
+
+    fn recovery(&self) -> Option<&dyn Recovery> {
+        Some(self)
     }
 
     async fn follow(

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::VERSION;
 use super::faults::Faults;
+use super::recovery::Change;
 use crate::{Availability, ClusterSpec, EngineError};
 
 #[derive(Debug, Default)]
@@ -36,6 +37,10 @@ pub(super) struct Cluster {
     /// Open sessions by number, with the name that each logged in with.
     pub sessions: BTreeMap<u64, String>,
     pub changed_settings: Vec<String>,
+    /// Every change to its instances' data, oldest first.
+    pub changes: Vec<Change>,
+    /// The number of the first of them: in a cluster that was restored those before are another one's.
+    pub first_change: usize,
     /// Whether it lets no client in, because it is, or was, copied.
     pub closed: bool,
     /// Whether it was a copy, and took its source's place.
@@ -44,9 +49,10 @@ pub(super) struct Cluster {
     pub end: watch::Sender<Option<String>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Instance {
     pub drift: Option<String>,
+    pub data: BTreeMap<String, String>,
 }
 
 /// Cloned when a cluster becomes another one's copy.
@@ -80,6 +86,8 @@ impl Cluster {
             credentials: BTreeMap::new(),
             sessions: BTreeMap::new(),
             changed_settings: Vec::new(),
+            changes: Vec::new(),
+            first_change: 0,
             closed: false,
             took_over: false,
             end: watch::Sender::new(None),
@@ -137,6 +145,14 @@ impl World {
                 cluster.end.send_replace(Some(cause.to_owned()));
             }
         });
+    }
+
+    /// Acts on the instance that clients of a port find under this name, where they find one.
+    pub fn at<T>(&self, port: u16, instance: &str, act: impl FnOnce(&mut Cluster, &InstanceId) -> T) -> Option<T> {
+        let mut state = self.state();
+        let cluster = state.clusters.values_mut().find(|cluster| cluster.serves(port))?;
+        let id = cluster.instances.keys().find(|id| id.suffix() == instance)?.clone();
+        Some(act(cluster, &id))
     }
 
     pub fn can_connect(&self, port: u16, instance: &str, username: &str, password: &str) -> bool {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use async_trait::async_trait;
+use mainstay_engine::conformance::recovery::{self, Contents, RecoveryFixture};
 use mainstay_engine::conformance::{Delivery, Fixture, Session, run};
 use mainstay_engine::fake::{FakeEngine, REFUSED_STATEMENT};
+use mainstay_engine::recovery::Assertion;
 use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
 use mainstay_types::{Health, NodeName, Parameters, Plan};
 use secrecy::ExposeSecret;
@@ -84,6 +86,40 @@ impl Fixture for FakeFixture {
 }
 
 #[async_trait]
+impl RecoveryFixture for FakeFixture {
+    async fn put(&self, delivery: &Delivery, key: &str, text: &str) {
+        let (port, instance) = address(delivery);
+        assert!(self.engine.put(port, instance, key, text));
+    }
+
+    async fn contents(&self, delivery: &Delivery) -> Contents {
+        let (port, instance) = address(delivery);
+        self.engine.contents(port, instance).unwrap()
+    }
+
+    async fn wipe(&self, delivery: &Delivery) {
+        let (port, instance) = address(delivery);
+        assert!(self.engine.wipe(port, instance));
+    }
+
+    fn assertion(&self, key: &str, text: &str) -> Option<Assertion> {
+        Some(Assertion { query: key.to_owned(), expect: text.to_owned() })
+    }
+
+    fn scratch_processes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn scratch_remains(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn address(delivery: &Delivery) -> (u16, &str) {
+    (delivery["port"].expose_secret().parse().unwrap(), delivery["database"].expose_secret())
+}
+
+#[async_trait]
 impl Session for FakeSession {
     async fn is_open(&mut self) -> bool {
         self.engine.session_is_open(self.number)
@@ -93,6 +129,11 @@ impl Session for FakeSession {
 #[tokio::test]
 async fn the_fake_engine_conforms() {
     run(&FakeFixture { engine: FakeEngine::default(), clusters: AtomicU16::new(0) }).await;
+}
+
+#[tokio::test]
+async fn the_fake_engine_brings_data_back() {
+    recovery::run(&FakeFixture { engine: FakeEngine::default(), clusters: AtomicU16::new(0) }).await;
 }
 
 #[tokio::test]
