@@ -6,4 +6,5 @@
 pub mod command;
 pub mod event;
 pub mod plan;
+pub mod recovery;
 pub mod view;

@@ -137,12 +137,16 @@ impl From<Rejection> for Problem {
         let status = match &rejection {
             Rejection::InstanceNotFound { .. }
             | Rejection::BindingNotFound { .. }
+            | Rejection::BackupNotFound { .. }
             | Rejection::TokenNotFound { .. } => StatusCode::NOT_FOUND,
             Rejection::InstanceExists { .. }
             | Rejection::InstanceDeleting { .. }
             | Rejection::InstanceFailed { .. }
             | Rejection::InstanceNotReady { .. }
             | Rejection::InstanceMoving { .. }
+            | Rejection::InstanceRestoring { .. }
+            | Rejection::NoRecoveryPoint { .. }
+            | Rejection::NoRepository
             | Rejection::InstanceHasBindings { .. }
             | Rejection::BindingNotReady { .. }
             | Rejection::IdTaken => StatusCode::CONFLICT,
@@ -154,6 +158,9 @@ impl From<Rejection> for Problem {
             | Rejection::UnknownParameter { .. }
             | Rejection::InvalidParameter { .. }
             | Rejection::MoveImpossible { .. }
+            | Rejection::TimeUnreachable { .. }
+            | Rejection::NotRecoverable { .. }
+            | Rejection::InvalidRecoveryPolicy { .. }
             | Rejection::InvalidLease { .. }
             | Rejection::InvalidOverlap { .. }
             | Rejection::StatementsTooLong { .. }

@@ -55,6 +55,10 @@ id_type!(
     OperationId, "operation id", "op", operation_id
 );
 id_type!(
+    /// A backup: one recovery point, with the log that follows on it where there is one.
+    BackupId, "backup id", "bk", backup_id
+);
+id_type!(
     /// A token's public half, by which it is listed and revoked.
     TokenId, "token id", "t", token_id
 );

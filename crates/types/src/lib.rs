@@ -18,7 +18,7 @@ mod time;
 pub use chain::chain;
 pub use contract::{ContractRef, EngineName, Plan};
 pub use digest::Digest;
-pub use id::{BindingId, InstanceId, OperationId, TokenId};
+pub use id::{BackupId, BindingId, InstanceId, OperationId, TokenId};
 pub use name::{ClusterName, ConsumerName, EnvironmentName, InstanceName, NodeName, TenantName};
 pub use observation::{CredentialObservation, Health, Observation, Presence};
 pub use offering::{Offering, ParameterKind, ParameterSpec};

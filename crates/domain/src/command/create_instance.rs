@@ -33,6 +33,12 @@ impl CreateInstance {
         if let Some(decision) = self.request.replayed(view, &self.tenant)? {
             return Ok(decision);
         }
+        let (subject, events) = self.events(view, context)?;
+        Ok(self.request.begin(context, &self.tenant, OperationKind::CreateInstance, subject, events))
+    }
+
+    /// The events that the instance, and its cluster where there is none, come from.
+    pub(super) fn events(&self, view: &View, context: &Context) -> Result<(Subject, Vec<NewEvent>), Rejection> {
         let offering = placement::offering(context, &self.contract, self.engine.as_ref())?;
         let plan = placement::plan(offering, self.plan)?;
         placement::check_parameters(offering, plan, &self.parameters)?;
@@ -66,7 +72,7 @@ impl CreateInstance {
             parameters: self.parameters.clone(),
         };
         events.push(context.event(Some(self.tenant.clone()), subject.clone(), requested));
-        Ok(self.request.begin(context, &self.tenant, OperationKind::CreateInstance, subject, events))
+        Ok((subject, events))
     }
 
     fn cluster_requested(

@@ -36,6 +36,9 @@ impl DeleteInstance {
         if instance.moving.is_some() {
             return Err(Rejection::InstanceMoving { name: self.name.clone() });
         }
+        if instance.recovery.restoring.is_some() && instance.state == InstanceState::Ready {
+            return Err(Rejection::InstanceRestoring { name: self.name.clone() });
+        }
         let live = view.bindings_of(instance).filter(|binding| binding.is_live()).count();
         if live > 0 && !self.force {
             return Err(Rejection::InstanceHasBindings { name: self.name.clone(), count: live });
@@ -51,8 +54,15 @@ impl DeleteInstance {
             let cluster = Subject::new(SubjectKind::Cluster, &instance.cluster);
             events.push(context.event(Some(self.tenant.clone()), cluster, ClusterRetired {}));
         }
-        let abandoned = ("instance_deleting", "the instance was deleted before it was ready");
-        events.extend(context.finish(view, &self.tenant, &subject, OperationKind::CreateInstance, Some(abandoned)));
+        let abandoned = ("instance_deleting", "the instance was deleted before that was done");
+        for kind in [
+            OperationKind::CreateInstance,
+            OperationKind::CreateBackup,
+            OperationKind::RestoreInstance,
+            OperationKind::RunDrill,
+        ] {
+            events.extend(context.finish(view, &self.tenant, &subject, kind, Some(abandoned)));
+        }
         Ok(self.request.begin(context, &self.tenant, OperationKind::DeleteInstance, subject, events))
     }
 }

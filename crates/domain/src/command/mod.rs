@@ -1,5 +1,7 @@
 //! Commands: what somebody wants, and what the engines report. Each decides, purely, which events follow.
 
+mod acknowledge_recovery_key;
+mod back_up_instance;
 mod create_binding;
 mod create_instance;
 mod create_token;
@@ -10,11 +12,15 @@ mod outcome;
 mod placement;
 mod record_custody;
 mod record_objects;
+mod recoverable;
 mod rejection;
 mod renew_binding;
 mod replace_password;
+mod restore_instance;
 mod revoke_token;
 mod rotate_binding;
+mod run_drill;
+mod set_recovery_policy;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -25,8 +31,11 @@ use crate::event::{
     Actor, Body, Idempotency, NewEvent, OperationFailed, OperationKind, OperationStarted, OperationSucceeded, Subject,
     SubjectKind,
 };
+use crate::recovery::Recoverable;
 use crate::view::View;
 
+pub use acknowledge_recovery_key::AcknowledgeRecoveryKey;
+pub use back_up_instance::BackUpInstance;
 pub use create_binding::CreateBinding;
 pub use create_instance::CreateInstance;
 pub use create_token::CreateToken;
@@ -34,17 +43,21 @@ pub use delete_binding::DeleteBinding;
 pub use delete_instance::DeleteInstance;
 pub use move_instance::MoveInstance;
 pub use outcome::{
-    BindingEnded, ClusterDegradation, ClusterFailure, ClusterRecovery, ClusterRemoval, ClusterStart, CredentialApplied,
-    CredentialRefused, CredentialRemoved, InstanceFailure, InstanceProvisioned, InstanceRemoved, MoveCompleted,
-    MoveFailure, Reconfigured, StartOutcome,
+    BackupDone, BackupExpiry, BackupFailure, BindingEnded, ClusterDegradation, ClusterFailure, ClusterRecovery,
+    ClusterRemoval, ClusterRestoration, ClusterStart, CredentialApplied, CredentialRefused, CredentialRemoved,
+    DrillDone, InstanceFailure, InstanceProvisioned, InstanceRemoved, MoveCompleted, MoveFailure, Reconfigured,
+    RestoreDone, RestoreFailure, StartOutcome,
 };
 pub use record_custody::{CustodyChange, RecordCustody};
 pub use record_objects::{ObjectChange, RecordObjects, RecordScrub};
 pub use rejection::Rejection;
 pub use renew_binding::RenewBinding;
 pub use replace_password::ReplacePassword;
+pub use restore_instance::{NewInstance, RestoreInstance, RestoreTo};
 pub use revoke_token::RevokeToken;
 pub use rotate_binding::RotateBinding;
+pub use run_drill::RunDrill;
+pub use set_recovery_policy::SetRecoveryPolicy;
 
 /// The lease of a binding whose consumer names none: 32 days.
 pub const DEFAULT_LEASE_SECONDS: u64 = 768 * 3600;
@@ -66,6 +79,9 @@ pub const FAILURE_CODES: &[&str] = &[
     "instance_failed",
     "instance_deleting",
     "move_failed",
+    "backup_failed",
+    "restore_failed",
+    "drill_failed",
     "binding_failed",
     "binding_expired",
     "binding_not_ready",
@@ -77,6 +93,7 @@ pub struct Context {
     pub now: Timestamp,
     pub actor: Actor,
     pub offerings: Arc<[Offering]>,
+    pub recovery: Arc<Recoverable>,
     /// The ports that dedicated clusters are given.
     pub dedicated_ports: RangeInclusive<u16>,
 }
@@ -119,6 +136,11 @@ macro_rules! commands {
 commands! {
     CreateInstance,
     MoveInstance,
+    BackUpInstance,
+    RestoreInstance,
+    RunDrill,
+    SetRecoveryPolicy,
+    AcknowledgeRecoveryKey,
     DeleteInstance,
     CreateBinding,
     RotateBinding,
@@ -141,6 +163,13 @@ commands! {
     InstanceRemoved,
     MoveCompleted,
     MoveFailure,
+    BackupDone,
+    BackupFailure,
+    BackupExpiry,
+    ClusterRestoration,
+    RestoreDone,
+    RestoreFailure,
+    DrillDone,
     CredentialApplied,
     CredentialRefused,
     CredentialRemoved,

@@ -1,6 +1,8 @@
 //! Why a command is refused, in words for whoever sent it.
 
-use mainstay_types::{BindingId, ContractRef, EngineName, InstanceName, Plan, TenantScope, TokenId};
+use mainstay_types::{
+    BackupId, BindingId, ContractRef, EngineName, InstanceName, Plan, TenantScope, Timestamp, TokenId,
+};
 
 use crate::view::VisibleState;
 
@@ -19,6 +21,27 @@ pub enum Rejection {
     InstanceNotReady { name: InstanceName, state: VisibleState },
     #[error("instance {name} is being moved to another cluster")]
     InstanceMoving { name: InstanceName },
+    #[error("instance {name} is being restored")]
+    InstanceRestoring { name: InstanceName },
+    #[error("there is nothing that instance {name} could be restored from")]
+    NoRecoveryPoint { name: InstanceName },
+    #[error("no backup of the instance has the id {id}")]
+    BackupNotFound { id: BackupId },
+    #[error("instance {name} can not be restored to {wanted}")]
+    TimeUnreachable {
+        name: InstanceName,
+        wanted: Timestamp,
+        earliest: Option<Timestamp>,
+        latest: Option<Timestamp>,
+        /// Whether every moment from the earliest backup on can be had.
+        has_log: bool,
+    },
+    #[error("what engine {engine} keeps for instance {name} can not be backed up")]
+    NotRecoverable { name: InstanceName, engine: EngineName },
+    #[error("there is no repository to keep backups in")]
+    NoRepository,
+    #[error("{field} of the recovery policy is not possible")]
+    InvalidRecoveryPolicy { field: &'static str, expected: String },
     #[error("instance {name} can not be moved so: {reason}")]
     MoveImpossible { name: InstanceName, field: &'static str, reason: String, remedy: String },
     #[error("instance {name} has {count} live binding{}", if *count == 1 { "" } else { "s" })]
@@ -79,6 +102,13 @@ codes! {
     InstanceFailed = "instance_failed",
     InstanceNotReady = "instance_not_ready",
     InstanceMoving = "instance_moving",
+    InstanceRestoring = "instance_restoring",
+    NoRecoveryPoint = "recovery_point_missing",
+    BackupNotFound = "backup_not_found",
+    TimeUnreachable = "time_unreachable",
+    NotRecoverable = "not_recoverable",
+    NoRepository = "repository_missing",
+    InvalidRecoveryPolicy = "recovery_policy_invalid",
     MoveImpossible = "move_impossible",
     InstanceHasBindings = "instance_has_bindings",
     UnknownContract = "contract_unknown",
@@ -113,6 +143,8 @@ impl Rejection {
             Self::InvalidOverlap { .. } => Some("overlap".to_owned()),
             Self::StatementsTooLong { .. } => Some("statements".to_owned()),
             Self::TenantForbidden { .. } => Some("tenant".to_owned()),
+            Self::TimeUnreachable { .. } | Self::BackupNotFound { .. } => Some("at".to_owned()),
+            Self::InvalidRecoveryPolicy { field, .. } => Some((*field).to_owned()),
             Self::MoveImpossible { field, .. } => Some((*field).to_owned()),
             _ => None,
         }
@@ -133,6 +165,21 @@ impl Rejection {
                 format!("wait until it is ready; why it is not tells: mainstay get {name}")
             }
             Self::InstanceMoving { .. } => "wait until it has moved and try again; see: mainstay operations".to_owned(),
+            Self::InstanceRestoring { .. } => {
+                "wait until it is restored and try again; see: mainstay operations".to_owned()
+            }
+            Self::NoRecoveryPoint { name } => format!("back it up first with: mainstay backup {name}"),
+            Self::BackupNotFound { .. } => "see which there are with: mainstay backups INSTANCE".to_owned(),
+            Self::TimeUnreachable { earliest: Some(earliest), has_log: true, .. } => {
+                format!("use a time from {earliest} on, the end of the oldest backup")
+            }
+            Self::TimeUnreachable { earliest: Some(earliest), latest: Some(latest), .. } => format!(
+                "its engine keeps no log, so that only backups can be had, from {earliest} to {latest}: see mainstay backups, and use an id"
+            ),
+            Self::TimeUnreachable { .. } => "back it up first".to_owned(),
+            Self::NotRecoverable { .. } => "copy what is in it with the engine's own tools".to_owned(),
+            Self::NoRepository => "name one with Recovery:Repository, a directory or a URL, and start anew".to_owned(),
+            Self::InvalidRecoveryPolicy { expected, .. } => format!("it takes {expected}"),
             Self::MoveImpossible { remedy, .. } => remedy.clone(),
             Self::InstanceHasBindings { name, .. } => format!(
                 "see them with: mainstay bindings {name}, unbind them, or revoke them with it: mainstay delete {name} --force"

@@ -127,6 +127,12 @@ pub enum SubjectKind {
     /// Stored content, by its address.
     #[n(7)]
     Content,
+    /// A backup, by its id.
+    #[n(8)]
+    Backup,
+    /// The layer as a whole.
+    #[n(9)]
+    Layer,
 }
 
 impl Subject {

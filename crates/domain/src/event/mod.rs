@@ -7,6 +7,7 @@ mod envelope;
 mod instance;
 mod object;
 mod operation;
+mod recovery;
 mod token;
 
 use mainstay_types::InvalidText;
@@ -32,6 +33,10 @@ pub use object::{
     ContentDamaged, Notification, ObjectCreated, ObjectExpired, ObjectRemoved, ObjectTagged, ScrubCompleted,
 };
 pub use operation::{Idempotency, OperationFailed, OperationKind, OperationStarted, OperationSucceeded};
+pub use recovery::{
+    Assertion, BackupCompleted, BackupExpired, BackupFailed, ClusterRestored, DrillCheck, DrillFailed, DrillPassed,
+    RecoveryKeyAcknowledged, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed, RestoreRequested, Until,
+};
 pub use token::{TokenCreated, TokenRevoked};
 
 /// Why stored bytes are not an event that this version knows.
@@ -138,6 +143,17 @@ bodies! {
     BindingRevocationRequested = "v1.binding.revocation-requested",
     CredentialRetired = "v1.binding.credential-retired",
     BindingRevoked = "v1.binding.revoked",
+    BackupCompleted = "v1.backup.completed",
+    BackupFailed = "v1.backup.failed",
+    BackupExpired = "v1.backup.expired",
+    RestoreRequested = "v1.restore.requested",
+    RestoreCompleted = "v1.restore.completed",
+    RestoreFailed = "v1.restore.failed",
+    ClusterRestored = "v1.cluster.restored",
+    DrillPassed = "v1.drill.passed",
+    DrillFailed = "v1.drill.failed",
+    RecoveryPolicyChanged = "v1.recovery.policy-changed",
+    RecoveryKeyAcknowledged = "v1.recovery.key-acknowledged",
     OperationStarted = "v1.operation.started",
     OperationSucceeded = "v1.operation.succeeded",
     OperationFailed = "v1.operation.failed",

@@ -35,6 +35,12 @@ pub enum OperationKind {
     DeleteBinding,
     #[n(5)]
     MoveInstance,
+    #[n(6)]
+    CreateBackup,
+    #[n(7)]
+    RestoreInstance,
+    #[n(8)]
+    RunDrill,
 }
 
 /// What makes a repeated request the same request.

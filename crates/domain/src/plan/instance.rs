@@ -10,6 +10,10 @@ pub(super) fn plan(plan: &mut Plan, view: &View, instance: &Instance, observed: 
     if !serving {
         return;
     }
+    // What it is made of is being replaced. One that is new is made first.
+    if instance.recovery.restoring.is_some() && instance.state != InstanceState::Requested {
+        return;
+    }
     let seen = observed.and_then(|observed| observed.instances.get(&instance.id));
     match instance.state {
         InstanceState::Requested => {

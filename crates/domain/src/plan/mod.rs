@@ -7,11 +7,14 @@ mod binding;
 mod cluster;
 mod instance;
 mod moving;
+mod recovery;
 
 use mainstay_types::{BindingId, ClusterName, Generation, InstanceId, Observation, Timestamp};
 
+pub use recovery::{RecoveryPlan, Work, plan_recovery};
+
 use crate::command::Command;
-use crate::view::{ClusterState, View};
+use crate::view::{ClusterState, Instance, View};
 
 /// What a cluster needs now.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -90,6 +93,12 @@ pub fn plan(view: &View, name: &ClusterName, observed: Option<&Observation>, now
     let Some(cluster) = view.cluster(name) else { return plan };
     if cluster.state == ClusterState::Retired {
         plan.steps.push(Step::Remove);
+        return plan;
+    }
+    // It is laid out anew: until that is done there is nothing to look after.
+    let rebuilt =
+        |instance: &Instance| instance.recovery.restoring.as_ref().is_some_and(|restoring| restoring.whole_cluster);
+    if view.instances_on(name).any(|instance| rebuilt(instance)) {
         return plan;
     }
     let serving = cluster::plan(&mut plan, cluster, observed);

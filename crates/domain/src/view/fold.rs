@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use mainstay_types::{BindingId, ClusterName, InstanceName, OperationId, Sequence, TenantName, TokenId};
+use mainstay_types::{BackupId, BindingId, ClusterName, InstanceName, OperationId, Sequence, TenantName, TokenId};
 
 use super::{
-    Binding, BindingState, Cluster, ClusterState, Credential, FINISHED_OPERATIONS, Instance, InstanceKey,
-    InstanceState, Operation, OperationState, Token, View,
+    Binding, BindingState, Cluster, ClusterState, Credential, Drill, FINISHED_OPERATIONS, Failure, Instance,
+    InstanceKey, InstanceState, Operation, OperationState, REMEMBERED_DRILLS, Recovery, RecoveryPoint, RecoveryPolicy,
+    Restoring, Token, View,
 };
 use crate::event::{
-    BindingRequested, BindingRotated, Body, BodyError, ClusterRequested, CustodyInitialized, CustodyKeyRotated,
-    CustodyRekeyed, CustodyRestored, CustodySealed, CustodyUnsealed, CustodyWitnessed, Event, InstanceMoved,
-    InstanceRequested, OperationStarted, TokenCreated,
+    BackupCompleted, BindingRequested, BindingRotated, Body, BodyError, ClusterRequested, CustodyInitialized,
+    CustodyKeyRotated, CustodyRekeyed, CustodyRestored, CustodySealed, CustodyUnsealed, CustodyWitnessed, Event,
+    InstanceMoved, InstanceRequested, OperationStarted, TokenCreated,
 };
 
 /// Why an event does not fit onto a view.
@@ -131,6 +132,36 @@ impl View {
             })?,
             Body::BindingRevoked(_) => self.remove_binding(&id(event)?)?,
 
+            Body::BackupCompleted(body) => self.backup_completed(event, body)?,
+            Body::BackupFailed(body) => self.change_recovery(event, |recovery| {
+                recovery.backup_failed = Some(Failure { at: event.time, reason: body.reason });
+            })?,
+            Body::BackupExpired(body) => self.remove_point(&body.backup)?,
+            Body::RestoreRequested(body) => self.change_recovery(event, |recovery| {
+                recovery.restoring = Some(Restoring {
+                    origin: body.origin,
+                    backup: body.backup,
+                    until: body.until,
+                    whole_cluster: body.whole_cluster,
+                });
+            })?,
+            Body::RestoreCompleted(_) => {
+                self.change_recovery(event, |recovery| recovery.restoring = None)?;
+                self.instance_state(event, InstanceState::Ready, None)?;
+            }
+            Body::RestoreFailed(_) => self.change_recovery(event, |recovery| recovery.restoring = None)?,
+            Body::ClusterRestored(body) => self.change_cluster(event, |cluster| {
+                cluster.identity = Some(body.identity);
+                cluster.version = Some(body.version);
+                (ClusterState::Ready, None)
+            })?,
+            Body::DrillPassed(body) => self.drilled(event, Drill::passed(event, body)?)?,
+            Body::DrillFailed(body) => self.drilled(event, Drill::failed(event, body)?)?,
+            Body::RecoveryPolicyChanged(body) => {
+                self.change_recovery(event, |recovery| recovery.policy = RecoveryPolicy::of(body, event.time))?;
+            }
+            Body::RecoveryKeyAcknowledged(_) => self.recovery_key_acknowledged_at = Some(event.time),
+
             Body::OperationStarted(body) => self.insert_operation(started_operation(event, body)?),
             Body::OperationSucceeded(body) => self.finish(event, OperationState::Succeeded, body.detail)?,
             Body::OperationFailed(body) => {
@@ -208,6 +239,37 @@ impl View {
         let instance = Arc::make_mut(self.instances.get_mut(&instance_key(event)?)?);
         instance.state = state;
         instance.reason = reason;
+        Some(())
+    }
+
+    fn change_recovery(&mut self, event: &Event, change: impl FnOnce(&mut Recovery)) -> Option<()> {
+        change(&mut Arc::make_mut(self.instances.get_mut(&instance_key(event)?)?).recovery);
+        Some(())
+    }
+
+    fn backup_completed(&mut self, event: &Event, body: BackupCompleted) -> Option<()> {
+        self.change_recovery(event, |recovery| recovery.backup_failed = None)?;
+        self.insert_point(RecoveryPoint::of(body));
+        Some(())
+    }
+
+    pub(super) fn insert_point(&mut self, point: RecoveryPoint) {
+        self.points_of.insert((point.of_what(), point.ended_at, point.id.clone()));
+        self.points.insert(point.id.clone(), point.into());
+    }
+
+    fn remove_point(&mut self, id: &BackupId) -> Option<()> {
+        let point = self.points.remove(id)?;
+        self.points_of.remove(&(point.of_what(), point.ended_at, point.id.clone()));
+        Some(())
+    }
+
+    fn drilled(&mut self, event: &Event, drill: Drill) -> Option<()> {
+        self.change_recovery(event, |recovery| recovery.drilled(&drill))?;
+        self.drills.push_back(drill.into());
+        while self.drills.len() > REMEMBERED_DRILLS {
+            self.drills.pop_front();
+        }
         Some(())
     }
 
@@ -298,6 +360,7 @@ fn requested_instance(event: &Event, tenant: TenantName, name: InstanceName, bod
         reason: None,
         created_at: event.time,
         moving: None,
+        recovery: Recovery::default(),
     }
 }
 

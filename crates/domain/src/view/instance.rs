@@ -7,7 +7,7 @@ use mainstay_types::{
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::{Cluster, ClusterState, InstanceKey};
+use super::{Cluster, ClusterState, InstanceKey, Recovery};
 
 /// What a consumer owns.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -40,6 +40,8 @@ pub struct Instance {
     /// The cluster that it is to live on, while it moves.
     #[n(12)]
     pub moving: Option<ClusterName>,
+    #[n(13)]
+    pub recovery: Recovery,
 }
 
 /// How far the layer has come with an instance itself; [`Instance::visible_state`] adds how its cluster is.

@@ -5,6 +5,7 @@ mod cluster;
 mod fold;
 mod instance;
 mod operation;
+mod recovery;
 mod snapshot;
 mod token;
 
@@ -12,9 +13,10 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
 use mainstay_types::{
-    BindingId, ClusterName, InstanceId, InstanceName, OperationId, Sequence, TenantName, Timestamp, TokenId,
+    BackupId, BindingId, ClusterName, InstanceId, InstanceName, OperationId, Sequence, TenantName, Timestamp, TokenId,
 };
 
+use self::recovery::PointOf;
 use crate::event::Subject;
 
 pub use binding::{Binding, BindingState, Credential};
@@ -22,12 +24,18 @@ pub use cluster::{Cluster, ClusterState};
 pub use fold::ApplyError;
 pub use instance::{Instance, InstanceState, VisibleState};
 pub use operation::{Operation, OperationState, Step, StepState};
+pub use recovery::{
+    Drill, DrillOutcome, Failure, KeepRule, Proof, Recovery, RecoveryPoint, RecoveryPolicy, RecoveryState, Restoring,
+};
 pub use token::Token;
 
 /// How many finished operations the view remembers, and with them the idempotency keys they were asked for with.
 ///
 /// A bound is needed because the view lives in memory; this one holds the work of a busy day and costs about 2 MiB.
 pub const FINISHED_OPERATIONS: usize = 4096;
+
+/// How many drills the view remembers: those of a hundred instances over half a year. All are in the journal.
+pub const REMEMBERED_DRILLS: usize = 2_600;
 
 /// What an instance is found by.
 pub type InstanceKey = (TenantName, InstanceName);
@@ -48,6 +56,11 @@ pub struct View {
     custody_position: u64,
     /// When all stored content was last read and compared with its digests.
     scrubbed_at: Option<Timestamp>,
+    /// When somebody said that the recovery key is in a safe place.
+    recovery_key_acknowledged_at: Option<Timestamp>,
+    points: OrdMap<BackupId, Arc<RecoveryPoint>>,
+    /// Drills, the oldest first.
+    drills: Vector<Arc<Drill>>,
     /// Finished operations, the oldest first.
     finished: Vector<OperationId>,
 
@@ -56,6 +69,8 @@ pub struct View {
     on_cluster: OrdSet<(ClusterName, InstanceKey)>,
     moving_to: OrdMap<ClusterName, InstanceKey>,
     of_instance: OrdSet<(InstanceKey, BindingId)>,
+    /// Recovery points by what is in them: a whole cluster, or one instance.
+    points_of: OrdSet<(PointOf, Timestamp, BackupId)>,
     idempotent: OrdMap<(TenantName, String), OperationId>,
     /// Operations in progress, by what they are done to.
     active: OrdSet<(TenantName, Subject, OperationId)>,

@@ -102,6 +102,15 @@ impl Operation {
                 let made = binding.is_some_and(|binding| binding.state == BindingState::Ready);
                 vec![("make the credential", made)]
             }
+            OperationKind::CreateBackup => vec![("copy the data", false)],
+            OperationKind::RestoreInstance => {
+                let instance = self.subject.id.parse().ok().and_then(|name| view.instance(&self.tenant, &name));
+                let made = instance.is_some_and(|instance| instance.state == InstanceState::Ready);
+                let cluster = instance.and_then(|instance| instance.recovery.restoring.as_ref());
+                let made = made || cluster.is_some_and(|restoring| restoring.whole_cluster);
+                vec![("make the instance", made), ("bring the data back", false)]
+            }
+            OperationKind::RunDrill => vec![("restore into a scratch cluster and look at it", false)],
             OperationKind::RotateBinding => vec![("make the new credential", false)],
             OperationKind::DeleteBinding => vec![("end its sessions and remove the credential", false)],
         };

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use mainstay_types::{OperationId, Sequence, Timestamp};
 use minicbor::{Decode, Encode, Encoder};
 
-use super::{Binding, Cluster, Instance, Operation, Token, View};
+use super::{Binding, Cluster, Drill, Instance, Operation, RecoveryPoint, Token, View};
 use crate::event::Event;
 
 impl View {
     /// The version of the snapshot's form. A snapshot of another version is not read: the journal is replayed.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 }
 
 /// The owned form that a snapshot is read into before the indexes are rebuilt.
@@ -36,6 +36,12 @@ struct Stored {
     custody_position: Option<u64>,
     #[n(9)]
     scrubbed_at: Option<Timestamp>,
+    #[n(10)]
+    recovery_key_acknowledged_at: Option<Timestamp>,
+    #[n(11)]
+    points: Vec<RecoveryPoint>,
+    #[n(12)]
+    drills: Vec<Drill>,
 }
 
 impl<C> Encode<C> for View {
@@ -44,14 +50,17 @@ impl<C> Encode<C> for View {
         encoder: &mut Encoder<W>,
         context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.array(10)?.u64(self.sequence)?.encode_with(self.time, context)?;
+        encoder.array(13)?.u64(self.sequence)?.encode_with(self.time, context)?;
         records(encoder, context, self.instances.values().map(Arc::as_ref))?;
         records(encoder, context, self.clusters.values().map(Arc::as_ref))?;
         records(encoder, context, self.bindings.values().map(Arc::as_ref))?;
         records(encoder, context, self.operations.values().map(Arc::as_ref))?;
         records(encoder, context, self.tokens.values().map(Arc::as_ref))?;
         records(encoder, context, self.finished.iter())?;
-        encoder.u64(self.custody_position)?.encode_with(self.scrubbed_at, context)?.ok()
+        encoder.u64(self.custody_position)?.encode_with(self.scrubbed_at, context)?;
+        encoder.encode_with(self.recovery_key_acknowledged_at, context)?;
+        records(encoder, context, self.points.values().map(Arc::as_ref))?;
+        records(encoder, context, self.drills.iter().map(Arc::as_ref))
     }
 }
 
@@ -92,6 +101,11 @@ impl<'b, C> Decode<'b, C> for View {
         }
         view.custody_position = stored.custody_position.unwrap_or(0);
         view.scrubbed_at = stored.scrubbed_at;
+        view.recovery_key_acknowledged_at = stored.recovery_key_acknowledged_at;
+        for point in stored.points {
+            view.insert_point(point);
+        }
+        view.drills = stored.drills.into_iter().map(Arc::new).collect();
         view.finished = stored.finished.into_iter().collect();
         Ok(view)
     }

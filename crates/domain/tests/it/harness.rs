@@ -7,6 +7,7 @@ use mainstay_domain::command::{
     ReplacePassword, Request, RotateBinding,
 };
 use mainstay_domain::event::{Actor, Event, Idempotency};
+use mainstay_domain::recovery::{Means, Recoverable, Scope};
 use mainstay_domain::view::View;
 use mainstay_types::{
     BindingId, Digest, InstanceId, Offering, OperationId, ParameterKind, ParameterSpec, Parameters, Plan, TenantName,
@@ -43,6 +44,7 @@ impl Layer {
             now: self.now,
             actor: Actor::System,
             offerings: Arc::new([postgresql(), successor()]),
+            recovery: Arc::new(recoverable()),
             dedicated_ports: 7500..=7503,
         }
     }
@@ -115,6 +117,11 @@ impl Layer {
     pub fn unbind(&mut self, id: &BindingId) -> DeleteBinding {
         DeleteBinding { request: self.request(None), tenant: tenant(), id: id.clone() }
     }
+}
+
+/// An engine that is backed up as a whole, with a log.
+pub fn recoverable() -> Recoverable {
+    [("postgresql".parse().unwrap(), Means { scope: Scope::Cluster, log: true })].into_iter().collect()
 }
 
 pub fn tenant() -> TenantName {

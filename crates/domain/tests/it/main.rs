@@ -6,4 +6,5 @@ mod decisions;
 mod events;
 mod harness;
 mod moves;
+mod recovery;
 mod simulation;

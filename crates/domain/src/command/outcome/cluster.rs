@@ -118,7 +118,9 @@ impl ClusterFailure {
         for instance in view.instances_on(&self.cluster) {
             let subject = Subject::new(SubjectKind::Instance, &instance.name);
             if instance.state == InstanceState::Requested {
-                events.extend(context.finish(view, &instance.tenant, &subject, OperationKind::CreateInstance, failure));
+                for kind in [OperationKind::CreateInstance, OperationKind::RestoreInstance] {
+                    events.extend(context.finish(view, &instance.tenant, &subject, kind, failure));
+                }
             }
             for binding in view.bindings_of(instance) {
                 let subject = Subject::new(SubjectKind::Binding, &binding.id);

@@ -54,7 +54,9 @@ impl InstanceFailure {
         let failed = InstanceFailed { instance: instance.id.clone(), reason: self.reason.clone() };
         let mut events = vec![event(context, instance, failed)];
         let failure = Some(("instance_failed", self.reason.as_str()));
-        events.extend(finish(view, context, instance, OperationKind::CreateInstance, failure));
+        for kind in [OperationKind::CreateInstance, OperationKind::RestoreInstance] {
+            events.extend(finish(view, context, instance, kind, failure));
+        }
         // Credentials that were still to be made on it never will be: whoever waits reads the reason.
         for binding in view.bindings_of(instance).filter(|binding| binding.is_live()) {
             let subject = Subject::new(SubjectKind::Binding, &binding.id);

@@ -6,6 +6,7 @@ mod binding;
 mod cluster;
 mod instance;
 mod moved;
+mod recovery;
 
 pub use binding::{BindingEnded, CredentialApplied, CredentialRefused, CredentialRemoved};
 pub use cluster::{
@@ -13,3 +14,6 @@ pub use cluster::{
 };
 pub use instance::{InstanceFailure, InstanceProvisioned, InstanceRemoved};
 pub use moved::{MoveCompleted, MoveFailure};
+pub use recovery::{
+    BackupDone, BackupExpiry, BackupFailure, ClusterRestoration, DrillDone, RestoreDone, RestoreFailure,
+};

@@ -1,0 +1,189 @@
+//! Reports about backups, restores and drills.
+
+use mainstay_types::{BackupId, ClusterName, InstanceId};
+
+use crate::command::{Context, Decision, Rejection};
+use crate::event::{
+    BackupCompleted, BackupExpired, BackupFailed, Body, ClusterRestored, DrillFailed, DrillPassed, NewEvent,
+    OperationKind, OperationSucceeded, RestoreCompleted, RestoreFailed, Subject, SubjectKind,
+};
+use crate::view::{Instance, InstanceState, View};
+
+/// A backup is whole. It was taken for one instance; whoever waits for one of the same cluster has it too.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackupDone {
+    pub instance: InstanceId,
+    pub completed: BackupCompleted,
+}
+
+/// A backup did not come about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackupFailure {
+    pub instance: InstanceId,
+    pub reason: String,
+}
+
+/// A backup is not in the repository any more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackupExpiry {
+    pub backup: BackupId,
+}
+
+/// A cluster was laid out anew and serves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterRestoration {
+    pub cluster: ClusterName,
+    pub restored: ClusterRestored,
+}
+
+/// An instance is what it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreDone {
+    pub completed: RestoreCompleted,
+}
+
+/// An instance could not be brought back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreFailure {
+    pub instance: InstanceId,
+    pub reason: String,
+}
+
+/// How a drill ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DrillDone {
+    Passed(DrillPassed),
+    Failed(DrillFailed),
+}
+
+impl BackupDone {
+    pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
+        // Deleted meanwhile: the backup is nobody's, and expires with the next look at what is kept.
+        let Some(instance) = view.instance_by_id(&self.instance) else { return Ok(Decision::nothing()) };
+        if view.point(&self.completed.backup).is_some() {
+            return Ok(Decision::nothing());
+        }
+        let mut events = vec![event(context, instance, self.completed.clone())];
+        let detail =
+            Some(format!("backup {} holds everything until {}", self.completed.backup, self.completed.ended_at));
+        let succeeded: Body = OperationSucceeded { detail }.into();
+        for waiting in view.instances_on(&instance.cluster) {
+            let held = self.completed.instance.as_ref().is_none_or(|held| *held == waiting.id);
+            if !held {
+                continue;
+            }
+            let subject = Subject::new(SubjectKind::Instance, &waiting.name);
+            let kind = OperationKind::CreateBackup;
+            // Who asked after it began wants what was written since, too.
+            let early = |operation: &&std::sync::Arc<crate::view::Operation>| {
+                operation.kind == kind && operation.created_at <= self.completed.began_at
+            };
+            let ended = view.active_operations(&waiting.tenant, &subject).filter(early);
+            events.extend(ended.map(|operation| {
+                let subject = Subject::new(SubjectKind::Operation, &operation.id);
+                context.event(Some(waiting.tenant.clone()), subject, succeeded.clone())
+            }));
+        }
+        Ok(Decision::of(events))
+    }
+}
+
+impl BackupFailure {
+    pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
+        let Some(instance) = view.instance_by_id(&self.instance) else { return Ok(Decision::nothing()) };
+        let failed = BackupFailed { instance: instance.id.clone(), reason: self.reason.clone() };
+        let mut events = vec![event(context, instance, failed)];
+        events.extend(ended(
+            view,
+            context,
+            instance,
+            OperationKind::CreateBackup,
+            Err(("backup_failed", &self.reason)),
+        ));
+        Ok(Decision::of(events))
+    }
+}
+
+impl BackupExpiry {
+    pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
+        let Some(point) = view.point(&self.backup) else { return Ok(Decision::nothing()) };
+        let tenant = view.cluster(&point.cluster).and_then(|cluster| cluster.tenant.clone());
+        let expired = BackupExpired { backup: self.backup.clone() };
+        Ok(Decision::of(vec![context.event(tenant, Subject::new(SubjectKind::Backup, &self.backup), expired)]))
+    }
+}
+
+impl ClusterRestoration {
+    pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
+        let Some(cluster) = view.cluster(&self.cluster) else { return Ok(Decision::nothing()) };
+        let subject = Subject::new(SubjectKind::Cluster, &cluster.name);
+        Ok(Decision::of(vec![context.event(cluster.tenant.clone(), subject, self.restored.clone())]))
+    }
+}
+
+impl RestoreDone {
+    pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
+        let Some(instance) = restoring(view, &self.completed.instance) else { return Ok(Decision::nothing()) };
+        let mut events = vec![event(context, instance, self.completed.clone())];
+        let detail = format!("it holds everything until {}", self.completed.newest);
+        events.extend(ended(view, context, instance, OperationKind::RestoreInstance, Ok(detail)));
+        Ok(Decision::of(events))
+    }
+}
+
+impl RestoreFailure {
+    pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
+        let Some(instance) = restoring(view, &self.instance) else { return Ok(Decision::nothing()) };
+        let failed = RestoreFailed { instance: instance.id.clone(), reason: self.reason.clone() };
+        let mut events = vec![event(context, instance, failed)];
+        let failure = Err(("restore_failed", self.reason.as_str()));
+        events.extend(ended(view, context, instance, OperationKind::RestoreInstance, failure));
+        Ok(Decision::of(events))
+    }
+}
+
+impl DrillDone {
+    pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
+        let (id, body, outcome): (_, Body, _) = match self {
+            Self::Passed(passed) => {
+                let (recovery, loss) = (passed.recovery_time_milliseconds, passed.loss_milliseconds);
+                let detail = format!("it came back in {recovery} ms and {loss} ms of changes were missing");
+                (&passed.instance, passed.clone().into(), Ok(detail))
+            }
+            Self::Failed(failed) => {
+                (&failed.instance, failed.clone().into(), Err(("drill_failed", failed.reason.as_str())))
+            }
+        };
+        let Some(instance) = view.instance_by_id(id) else { return Ok(Decision::nothing()) };
+        let mut events = vec![event(context, instance, body)];
+        events.extend(ended(view, context, instance, OperationKind::RunDrill, outcome));
+        Ok(Decision::of(events))
+    }
+}
+
+fn restoring<'a>(view: &'a View, id: &InstanceId) -> Option<&'a Instance> {
+    let instance = view.instance_by_id(id).filter(|instance| instance.state != InstanceState::Deleting)?;
+    instance.recovery.restoring.is_some().then_some(&**instance)
+}
+
+fn event(context: &Context, instance: &Instance, body: impl Into<Body>) -> NewEvent {
+    context.event(Some(instance.tenant.clone()), Subject::new(SubjectKind::Instance, &instance.name), body)
+}
+
+/// The events that end the operations of a kind on an instance.
+fn ended(
+    view: &View,
+    context: &Context,
+    instance: &Instance,
+    kind: OperationKind,
+    outcome: Result<String, (&'static str, &str)>,
+) -> Vec<NewEvent> {
+    let subject = Subject::new(SubjectKind::Instance, &instance.name);
+    match outcome {
+        Ok(detail) => {
+            let succeeded = OperationSucceeded { detail: Some(detail) }.into();
+            context.finish_with(view, &instance.tenant, &subject, kind, &succeeded)
+        }
+        Err(failure) => context.finish(view, &instance.tenant, &subject, kind, Some(failure)),
+    }
+}

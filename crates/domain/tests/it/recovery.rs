@@ -1,0 +1,277 @@
+//! Backups, restores and drills: what is due, what is refused, and what follows.
+
+use mainstay_domain::command::{
+    BackUpInstance, BackupDone, BackupExpiry, BackupFailure, ClusterFailure, ClusterRestoration, ClusterStart,
+    DrillDone, InstanceProvisioned, NewInstance, RestoreDone, RestoreFailure, RestoreInstance, RestoreTo, RunDrill,
+    SetRecoveryPolicy, StartOutcome,
+};
+use mainstay_domain::event::{
+    BackupCompleted, ClusterRestored, DrillFailed, DrillPassed, RecoveryPolicyChanged, RestoreCompleted, Until,
+};
+use mainstay_domain::plan::{Work, plan, plan_recovery};
+use mainstay_domain::view::{Instance, InstanceState, OperationState, RecoveryState, View, VisibleState};
+use mainstay_types::{BackupId, Health, InstanceId, Observation};
+
+use crate::harness::{Layer, recoverable, tenant};
+
+const HOUR: u64 = 3_600;
+
+/// A layer with ready instances of these names on the shared cluster.
+fn with(names: &[&str]) -> Layer {
+    let mut layer = Layer::new();
+    for name in names {
+        let create = layer.create(name);
+        let id = create.id.clone();
+        layer.submit(create).unwrap();
+        let cluster = instance(&layer, name).cluster.clone();
+        let (identity, version) = ("7".to_owned(), "15".to_owned());
+        layer.submit(ClusterStart { cluster, identity, version, outcome: StartOutcome::Started }).unwrap();
+        layer.submit(InstanceProvisioned { instance: id, repaired: None }).unwrap();
+    }
+    layer
+}
+
+fn instance<'a>(layer: &'a Layer, name: &str) -> &'a Instance {
+    layer.view.instance(&tenant(), &name.parse().unwrap()).unwrap()
+}
+
+fn due(layer: &Layer) -> Vec<Work> {
+    plan_recovery(&layer.view, &recoverable(), layer.now).work
+}
+
+fn back_up(layer: &mut Layer, name: &str) -> mainstay_types::OperationId {
+    let command = BackUpInstance { request: layer.request(None), tenant: tenant(), name: name.parse().unwrap() };
+    layer.submit(command).unwrap().operation.unwrap()
+}
+
+/// What an engine reports that has backed the instance's cluster up now.
+fn backed_up(layer: &mut Layer, name: &str) -> BackupId {
+    let backup = BackupId::from_random(layer.draw());
+    let (id, cluster) = (instance(layer, name).id.clone(), instance(layer, name).cluster.clone());
+    let completed = BackupCompleted {
+        backup: backup.clone(),
+        cluster,
+        instance: None,
+        engine: "postgresql".parse().unwrap(),
+        version: "15".to_owned(),
+        began_at: layer.now,
+        ended_at: layer.now.plus_seconds(1),
+        bytes: 1_000,
+        uncovered: Vec::new(),
+    };
+    layer.submit(BackupDone { instance: id, completed }).unwrap();
+    backup
+}
+
+fn restore(layer: &mut Layer, name: &str, at: RestoreTo) -> RestoreInstance {
+    RestoreInstance { request: layer.request(None), tenant: tenant(), name: name.parse().unwrap(), at, new: None }
+}
+
+fn state(layer: &Layer, name: &str) -> RecoveryState {
+    let instance = instance(layer, name);
+    instance.recovery.state(layer.view.points_of(instance).next().is_some(), layer.now)
+}
+
+fn passed(layer: &Layer, name: &str, backup: &BackupId) -> DrillDone {
+    DrillDone::Passed(DrillPassed {
+        instance: instance(layer, name).id.clone(),
+        backup: backup.clone(),
+        began_at: layer.now,
+        recovery_time_milliseconds: 1_500,
+        loss_milliseconds: 20,
+        checks: Vec::new(),
+    })
+}
+
+#[test]
+fn one_backup_of_a_cluster_serves_all_who_wait() {
+    let mut layer = with(&["shop", "blog"]);
+    assert_eq!(due(&layer), [], "what is new is left alone for a while");
+    let (first, second) = (back_up(&mut layer, "shop"), back_up(&mut layer, "blog"));
+    let work = due(&layer);
+    assert!(matches!(&work[..], [Work::BackUp { whole_cluster: true, .. }]), "{work:?}");
+    let before = layer.view.sequence();
+    backed_up(&mut layer, "shop");
+    assert_eq!(layer.kinds_after(before), ["v1.backup.completed", "v1.operation.succeeded", "v1.operation.succeeded"]);
+    assert!([first, second].iter().all(|id| layer.view.operation(id).unwrap().is_finished()));
+    assert_eq!(due(&layer), []);
+    assert_eq!((state(&layer, "shop"), state(&layer, "blog")), (RecoveryState::Unproven, RecoveryState::Unproven));
+    let restored: View = minicbor::decode(&minicbor::to_vec(&layer.view).unwrap()).unwrap();
+    assert_eq!(restored, layer.view);
+}
+
+#[test]
+fn backups_and_drills_come_due_by_themselves() {
+    let mut layer = with(&["shop"]);
+    let plan = plan_recovery(&layer.view, &recoverable(), layer.now);
+    let first = plan.next_due.unwrap();
+    assert!(first > layer.now);
+    layer.now = first;
+    assert!(matches!(&due(&layer)[..], [Work::BackUp { .. }]));
+    let reason = "the repository does not answer".to_owned();
+    layer.submit(BackupFailure { instance: instance(&layer, "shop").id.clone(), reason }).unwrap();
+    assert_eq!(due(&layer), [], "not at once again");
+    layer.now = layer.now.plus_seconds(HOUR);
+    assert!(matches!(&due(&layer)[..], [Work::BackUp { .. }]));
+    let backup = backed_up(&mut layer, "shop");
+    assert_eq!(instance(&layer, "shop").recovery.backup_failed, None);
+
+    layer.now = layer.now.plus_seconds(12 * HOUR + 2);
+    assert_eq!(due(&layer), [Work::Drill { instance: instance(&layer, "shop").id.clone() }]);
+    let done = passed(&layer, "shop", &backup);
+    layer.submit(done).unwrap();
+    assert_eq!((due(&layer), state(&layer, "shop")), (vec![], RecoveryState::Proven));
+    layer.now = layer.now.plus_seconds(12 * HOUR);
+    assert!(matches!(&due(&layer)[..], [Work::BackUp { .. }]));
+    backed_up(&mut layer, "shop");
+    layer.now = layer.now.plus_seconds(9 * 24 * HOUR);
+    assert_eq!(state(&layer, "shop"), RecoveryState::Overdue);
+    assert!(due(&layer).iter().any(|work| matches!(work, Work::Drill { .. })));
+}
+
+#[test]
+fn a_drill_that_fails_says_so_until_one_passes() {
+    let mut layer = with(&["shop"]);
+    let drill =
+        |layer: &mut Layer| RunDrill { request: layer.request(None), tenant: tenant(), name: "shop".parse().unwrap() };
+    let command = drill(&mut layer);
+    assert_eq!(layer.submit(command).unwrap_err().code(), "recovery_point_missing");
+    let backup = backed_up(&mut layer, "shop");
+    let command = drill(&mut layer);
+    let operation = layer.submit(command).unwrap().operation.unwrap();
+    assert_eq!(due(&layer), [Work::Drill { instance: instance(&layer, "shop").id.clone() }]);
+    let failed = DrillFailed {
+        instance: instance(&layer, "shop").id.clone(),
+        backup: Some(backup.clone()),
+        began_at: layer.now,
+        reason: "chunk 7 is damaged".to_owned(),
+        checks: Vec::new(),
+    };
+    layer.submit(DrillDone::Failed(failed)).unwrap();
+    assert_eq!((due(&layer), state(&layer, "shop")), (vec![], RecoveryState::Failed));
+    let ended = &layer.view.operation(&operation).unwrap().state;
+    assert!(matches!(ended, OperationState::Failed { code, .. } if code == "drill_failed"), "{ended:?}");
+    let done = passed(&layer, "shop", &backup);
+    layer.submit(done).unwrap();
+    assert_eq!(state(&layer, "shop"), RecoveryState::Proven);
+    assert_eq!(layer.view.drills().count(), 2);
+
+    layer.now = layer.now.plus_seconds(1);
+    let policy = RecoveryPolicyChanged { drill_every_seconds: Some(HOUR), ..Default::default() };
+    let (tenant, name) = (tenant(), "shop".parse().unwrap());
+    layer.submit(SetRecoveryPolicy { tenant, name, policy }).unwrap();
+    assert_eq!(due(&layer).len(), 1, "a changed policy is tried at once");
+}
+
+#[test]
+fn a_moment_that_can_not_be_had_is_refused_with_those_that_can() {
+    let mut layer = with(&["shop"]);
+    let command = restore(&mut layer, "shop", RestoreTo::Latest);
+    assert_eq!(layer.submit(command).unwrap_err().code(), "recovery_point_missing");
+    backed_up(&mut layer, "shop");
+    let now = layer.now;
+    let early = restore(&mut layer, "shop", RestoreTo::Time(now));
+    let refused = layer.submit(early).unwrap_err();
+    assert_eq!((refused.code(), refused.field().as_deref()), ("time_unreachable", Some("at")));
+    assert!(refused.remedy().contains(&layer.now.plus_seconds(1).to_string()), "{}", refused.remedy());
+    let unknown = restore(&mut layer, "shop", RestoreTo::Backup(BackupId::from_random(99)));
+    assert_eq!(layer.submit(unknown).unwrap_err().code(), "backup_not_found");
+    let time = restore(&mut layer, "shop", RestoreTo::Time(now.plus_seconds(60)));
+    layer.submit(time).unwrap();
+    let restoring = instance(&layer, "shop").recovery.restoring.clone().unwrap();
+    assert_eq!(restoring.until, Until::Time(layer.now.plus_seconds(60)));
+    let again = restore(&mut layer, "shop", RestoreTo::Latest);
+    assert_eq!(layer.submit(again).unwrap_err().code(), "instance_restoring");
+    let delete = layer.delete("shop", true);
+    assert_eq!(layer.submit(delete).unwrap_err().code(), "instance_restoring");
+}
+
+#[test]
+fn an_instance_that_is_restored_is_left_alone_meanwhile() {
+    let mut layer = with(&["shop", "blog"]);
+    let backup = backed_up(&mut layer, "shop");
+    let command = restore(&mut layer, "shop", RestoreTo::Latest);
+    let operation = layer.submit(command).unwrap().operation.unwrap();
+    let id = instance(&layer, "shop").id.clone();
+    assert_eq!(due(&layer), [Work::Restore { instance: id.clone() }]);
+    let mut seen = Observation::without_service(Health::Serving);
+    seen.instances.insert(id.clone(), mainstay_types::Presence::Missing);
+    let cluster = instance(&layer, "shop").cluster.clone();
+    assert_eq!(plan(&layer.view, &cluster, Some(&seen), layer.now).steps, []);
+
+    let failure = RestoreFailure { instance: id.clone(), reason: "no room".to_owned() };
+    layer.submit(failure.clone()).unwrap();
+    assert!(matches!(layer.view.operation(&operation).unwrap().state, OperationState::Failed { .. }));
+    assert_eq!(layer.submit(failure).unwrap().events, [], "told twice it is no news");
+    let command = restore(&mut layer, "shop", RestoreTo::Latest);
+    let operation = layer.submit(command).unwrap().operation.unwrap();
+    let completed = RestoreCompleted { instance: id, backup, newest: layer.now, duration_milliseconds: 5 };
+    layer.submit(RestoreDone { completed }).unwrap();
+    assert_eq!(layer.view.operation(&operation).unwrap().state, OperationState::Succeeded);
+    assert_eq!(instance(&layer, "shop").recovery.restoring, None);
+}
+
+#[test]
+fn a_lost_cluster_is_laid_out_anew_as_a_whole() {
+    let mut layer = with(&["shop", "blog"]);
+    let backup = backed_up(&mut layer, "shop");
+    let cluster = instance(&layer, "shop").cluster.clone();
+    layer.submit(ClusterFailure { cluster: cluster.clone(), reason: "its data is gone".to_owned() }).unwrap();
+    let command = restore(&mut layer, "shop", RestoreTo::Latest);
+    layer.submit(command).unwrap();
+    assert!(instance(&layer, "shop").recovery.restoring.as_ref().unwrap().whole_cluster);
+    let other = restore(&mut layer, "blog", RestoreTo::Latest);
+    assert_eq!(layer.submit(other).unwrap_err().code(), "instance_restoring");
+    let down = Observation::without_service(Health::Down { cause: "its data is gone".to_owned() });
+    assert_eq!(plan(&layer.view, &cluster, Some(&down), layer.now).steps, [], "nobody starts it meanwhile");
+    let restored = ClusterRestored { identity: "8".to_owned(), version: "15".to_owned(), newest: layer.now };
+    layer.submit(ClusterRestoration { cluster: cluster.clone(), restored }).unwrap();
+    let instance_id = instance(&layer, "shop").id.clone();
+    let completed = RestoreCompleted { instance: instance_id, backup, newest: layer.now, duration_milliseconds: 5 };
+    layer.submit(RestoreDone { completed }).unwrap();
+    let found = layer.view.cluster(&cluster).unwrap();
+    assert_eq!(found.identity.as_deref(), Some("8"));
+    for name in ["shop", "blog"] {
+        assert_eq!(instance(&layer, name).visible_state(Some(found)).0, VisibleState::Ready);
+    }
+}
+
+#[test]
+fn a_copy_is_made_first_and_filled_then() {
+    let mut layer = with(&["shop"]);
+    backed_up(&mut layer, "shop");
+    let mut command = restore(&mut layer, "shop", RestoreTo::Latest);
+    let id = InstanceId::from_random(layer.draw());
+    command.new = Some(NewInstance { name: "copy".parse().unwrap(), id: id.clone(), busy_ports: Default::default() });
+    let before = layer.view.sequence();
+    let operation = layer.submit(command).unwrap().operation.unwrap();
+    assert_eq!(layer.kinds_after(before), ["v1.operation.started", "v1.instance.requested", "v1.restore.requested"]);
+    assert_eq!(due(&layer), [], "it is not there yet");
+    layer.submit(InstanceProvisioned { instance: id.clone(), repaired: None }).unwrap();
+    assert_eq!(instance(&layer, "copy").state, InstanceState::Ready);
+    assert!(!layer.view.operation(&operation).unwrap().is_finished());
+    assert_eq!(due(&layer), [Work::Restore { instance: id }]);
+    assert_eq!(instance(&layer, "copy").recovery.restoring.as_ref().unwrap().origin, instance(&layer, "shop").id);
+}
+
+#[test]
+fn what_no_rule_keeps_expires() {
+    let mut layer = with(&["shop"]);
+    let mut backups = Vec::new();
+    for _ in 0..40 {
+        layer.now = layer.now.plus_seconds(24 * HOUR);
+        backups.push(backed_up(&mut layer, "shop"));
+    }
+    let expired: Vec<BackupId> = due(&layer)
+        .into_iter()
+        .filter_map(|work| if let Work::Expire { backup } = work { Some(backup) } else { None })
+        .collect();
+    assert!(!expired.is_empty() && !expired.contains(&backups[39]) && !expired.contains(&backups[33]), "{expired:?}");
+    for backup in &expired {
+        layer.submit(BackupExpiry { backup: backup.clone() }).unwrap();
+    }
+    let left = layer.view.points_of(instance(&layer, "shop")).count();
+    assert_eq!(left, 40 - expired.len());
+    assert!((7..=17).contains(&left), "{left}");
+    assert!(!due(&layer).iter().any(|work| matches!(work, Work::Expire { .. })));
+}
