@@ -41,7 +41,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("mainstay-engine-objects", &["types", "engine", "dataplane", "bucket", "objects"]),
     ("mainstay-s3", &["types", "bucket", "dataplane", "objects"]),
     // The control plane knows engines by their trait alone.
-    ("mainstay-control", &["types", "domain", "storage", "engine", "journal", "custody"]),
+    ("mainstay-control", &["types", "domain", "storage", "engine", "dataplane", "journal", "custody"]),
     ("mainstay-http", &["types", "domain", "storage", "engine", "journal", "custody", "control", "secrets", "objects"]),
     // The command line is a client like any other: it knows the API and nothing behind it.
     ("mainstay-cli", &["types"]),

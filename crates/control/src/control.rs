@@ -9,6 +9,7 @@ use std::time::Duration;
 use mainstay_custody::Custody;
 use mainstay_domain::command::{Command, Context, Decision, Rejection};
 use mainstay_domain::event::Actor;
+use mainstay_domain::recovery::{Means, Recoverable, Scope};
 use mainstay_domain::view::{Cluster, Operation, View};
 use mainstay_engine::{Availability, ClusterSpec, Engine};
 use mainstay_journal::{Journal, SubmitError as JournalError};
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::outside::free_bytes;
 use crate::reconcile::{Occupation, Troubles};
+use crate::recovery::Depot;
 
 /// Room that is kept on the data directory's file system for the layer itself: while less is free, consumers'
 /// requests that need more are refused, so that the journal can still record what the engines do and what is deleted.
@@ -30,12 +32,14 @@ const FIGURES_TIMEOUT: Duration = Duration::from_secs(2);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the control plane is built from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// The ports that dedicated clusters are given.
     pub dedicated_ports: RangeInclusive<u16>,
     /// The data directory, whose file system keeps a reserve; none where nothing is kept on disk.
     pub data_dir: Option<PathBuf>,
+    /// Where backups are kept; none where nothing is backed up.
+    pub depot: Option<Arc<dyn Depot>>,
 }
 
 /// A handle to the control plane. A clone is another handle to the same.
@@ -49,6 +53,7 @@ struct Inner {
     custody: Custody,
     engines: BTreeMap<EngineName, Arc<dyn Engine>>,
     offerings: Arc<[Offering]>,
+    recoverable: Arc<Recoverable>,
     troubles: Troubles,
     occupation: Occupation,
     config: Config,
@@ -88,9 +93,17 @@ impl Control {
     /// Puts the control plane together. Nothing happens by itself until a [`crate::Reconciler`] runs.
     pub fn new(journal: Journal, custody: Custody, engines: Vec<Arc<dyn Engine>>, config: Config) -> Self {
         let offerings = engines.iter().map(|engine| engine.offering().clone()).collect();
-        let engines = engines.into_iter().map(|engine| (engine.offering().engine.clone(), engine)).collect();
+        let recoverable = match &config.depot {
+            Some(_) => engines.iter().filter_map(|engine| means(&**engine)).collect(),
+            None => Recoverable::default(),
+        };
+        let recoverable = Arc::new(recoverable);
+        let engines: BTreeMap<_, _> =
+            engines.into_iter().map(|engine| (engine.offering().engine.clone(), engine)).collect();
         let (troubles, occupation) = (Troubles::default(), Occupation::default());
-        Self { inner: Arc::new(Inner { journal, custody, engines, offerings, troubles, occupation, config }) }
+        Self {
+            inner: Arc::new(Inner { journal, custody, engines, offerings, recoverable, troubles, occupation, config }),
+        }
     }
 
     /// Decides a command and records what follows; the answer means that it is durable.
@@ -100,12 +113,14 @@ impl Control {
             self.check_reserve()?;
         }
         let offerings = self.inner.offerings.clone();
+        let recoverable = self.inner.recoverable.clone();
         let dedicated_ports = self.inner.config.dedicated_ports.clone();
         let decide = move |view: &View, now: Timestamp| {
             let context = Context {
                 now,
                 actor: actor.clone(),
                 offerings: offerings.clone(),
+                recovery: recoverable.clone(),
                 dedicated_ports: dedicated_ports.clone(),
             };
             command.decide(view, &context).map(|Decision { events, operation }| (events, operation))
@@ -155,6 +170,21 @@ impl Control {
     /// The engine of a name, where this installation has it.
     pub fn engine(&self, name: &EngineName) -> Option<&Arc<dyn Engine>> {
         self.inner.engines.get(name)
+    }
+
+    /// All engines, by their names.
+    pub(crate) fn engines(&self) -> impl Iterator<Item = &Arc<dyn Engine>> {
+        self.inner.engines.values()
+    }
+
+    /// Where backups are kept; none where nothing is backed up.
+    pub fn depot(&self) -> Option<&Arc<dyn Depot>> {
+        self.inner.config.depot.as_ref()
+    }
+
+    /// The engines whose data can be backed up here.
+    pub fn recoverable(&self) -> &Recoverable {
+        &self.inner.recoverable
     }
 
     /// What this installation can provide, and whether this machine has what each engine needs.
@@ -250,6 +280,16 @@ pub(crate) fn spec(cluster: &Cluster) -> ClusterSpec {
     }
 }
 
+/// How an engine's data is backed up, where it can be.
+fn means(engine: &dyn Engine) -> Option<(EngineName, Means)> {
+    let recovery = engine.recovery()?;
+    let scope = match recovery.scope() {
+        mainstay_engine::recovery::Scope::Cluster => Scope::Cluster,
+        mainstay_engine::recovery::Scope::Instance => Scope::Instance,
+    };
+    Some((engine.offering().engine.clone(), Means { scope, log: recovery.has_log() }))
+}
+
 /// Why a store does not answer, where it does not.
 async fn trouble<E: std::error::Error>(health: impl Future<Output = Result<(), E>>) -> Option<String> {
     match tokio::time::timeout(HEALTH_TIMEOUT, health).await {
@@ -264,6 +304,9 @@ fn needs_room(command: &Command) -> bool {
         command,
         Command::CreateInstance(_)
             | Command::MoveInstance(_)
+            | Command::BackUpInstance(_)
+            | Command::RestoreInstance(_)
+            | Command::RunDrill(_)
             | Command::CreateBinding(_)
             | Command::RotateBinding(_)
             | Command::ReplacePassword(_)

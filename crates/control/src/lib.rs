@@ -9,6 +9,7 @@ mod credentials;
 mod draw;
 mod outside;
 mod reconcile;
+mod recovery;
 mod tokens;
 
 pub use control::{Accepted, Config, Control, SubmitError, WaitError};
@@ -16,4 +17,5 @@ pub use credentials::{Delivery, DeliveryError};
 pub use draw::{draw_id, draw_secret};
 pub use outside::busy_ports;
 pub use reconcile::{Reconciler, Tempo};
+pub use recovery::{Depot, DepotError, LayerDocument, PointDocument, PointInstance, REFERRING_KINDS, RecoveryLoop};
 pub use tokens::{Bearer, NewToken, TokenRefused};

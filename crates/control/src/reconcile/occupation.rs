@@ -20,7 +20,7 @@ impl Occupation {
     }
 
     /// Held by a move on the cluster that it moves from. Who waits for it holds up the steps that come after.
-    pub(super) async fn alone(&self, cluster: &ClusterName) -> OwnedRwLockWriteGuard<()> {
+    pub(crate) async fn alone(&self, cluster: &ClusterName) -> OwnedRwLockWriteGuard<()> {
         self.of(cluster).write_owned().await
     }
 

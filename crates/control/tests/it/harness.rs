@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_control::{Accepted, Config, Control, Reconciler, SubmitError, Tempo, draw_id};
+use mainstay_control::{Accepted, Config, Control, Depot, Reconciler, RecoveryLoop, SubmitError, Tempo, draw_id};
 use mainstay_custody::{Below, Custody, MasterKey};
 use mainstay_domain::command::{
     Command, CreateBinding, CreateInstance, DeleteBinding, DeleteInstance, MoveInstance, ReplacePassword, Request,
@@ -44,6 +44,7 @@ pub struct Ground {
     engine: Arc<dyn Engine>,
     pub tempo: Tempo,
     pub data_dir: Option<PathBuf>,
+    pub depot: Option<Arc<dyn Depot>>,
 }
 
 /// A running control plane on its ground.
@@ -66,7 +67,7 @@ impl Ground {
         let custody = Custody::open(&Location::InMemory, MasterKey::from_bytes([7; 32])).await.unwrap();
         let fake = FakeEngine::default();
         let engine = Arc::new(fake.clone());
-        Self { journal, custody, fake, engine, tempo: fast(), data_dir: None }
+        Self { journal, custody, fake, engine, tempo: fast(), data_dir: None, depot: None }
     }
 
     pub fn with_engine(self, engine: impl FnOnce(FakeEngine) -> Arc<dyn Engine>) -> Self {
@@ -80,8 +81,11 @@ impl Ground {
         let (ground, reconciler_stop) = (self.clone(), stopped);
         let opening = runtime.spawn(async move {
             let journal = Journal::open(ground.journal).await.unwrap();
-            let config = Config { dedicated_ports: 7500..=7599, data_dir: ground.data_dir };
+            let config = Config { dedicated_ports: 7500..=7599, data_dir: ground.data_dir, depot: ground.depot };
             let control = Control::new(journal, ground.custody, vec![ground.engine], config);
+            if let Some(recovery) = RecoveryLoop::new(control.clone()) {
+                tokio::spawn(recovery.run(reconciler_stop.clone()));
+            }
             tokio::spawn(Reconciler::new(control.clone()).with_tempo(ground.tempo).run(reconciler_stop));
             control
         });

@@ -63,7 +63,7 @@ impl Server {
         let custody = Custody::open(&Location::InMemory, MasterKey::from_bytes([7; 32])).await.unwrap();
         let fake = FakeEngine::default();
         // A wide range: whatever listens on this machine beside the test takes a few of them at most.
-        let config = Config { dedicated_ports: 21_000..=21_999, data_dir: None };
+        let config = Config { dedicated_ports: 21_000..=21_999, data_dir: None, depot: None };
         let control = Control::new(journal, custody, vec![Arc::new(fake.clone())], config);
         let admin =
             control.create_token(Actor::System, TenantScope::Any, Role::Admin, TenantScope::Any, None).await.unwrap();

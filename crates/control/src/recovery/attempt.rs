@@ -1,0 +1,385 @@
+//! One piece of recovery work, carried out: the engine acts, and what came of it returns as a command.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_dataplane::DataPlane;
+use mainstay_domain::command::{
+    BackupDone, BackupExpiry, BackupFailure, ClusterRestoration, Command, DrillDone, RestoreDone, RestoreFailure,
+};
+use mainstay_domain::event::{
+    Actor, BackupCompleted, ClusterRestored, DrillCheck, DrillFailed, DrillPassed, RestoreCompleted, Until as Asked,
+};
+use mainstay_domain::plan::Work;
+use mainstay_domain::view::{Cluster, Instance, InstanceState, Restoring, View};
+use mainstay_engine::recovery::{Archive, Assertion, Backup, Progress, Recovery, Rehearsal, Restored, Until};
+use mainstay_engine::{ClusterSpec, Engine, EngineError};
+use mainstay_types::{BackupId, ClusterName, InstanceId, Timestamp, chain};
+use tokio::time::Instant;
+
+use super::catalogue::DepotLog;
+use super::depot::{Depot, DepotError};
+use super::document::{Document, PointDocument, PointInstance};
+use super::sweep::Sweeper;
+use crate::control::{Control, SubmitError, spec};
+use crate::credentials::instance_spec;
+use crate::draw::draw_id;
+
+/// The kind of the documents of recovery points.
+pub(super) const POINTS: &str = "points";
+
+/// The longest that any one piece of work takes: a day is what the largest cluster needs over a slow line, and what takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(24 * 3_600);
+/// How long a restore waits until nothing else is done to the cluster.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What work is carried out with.
+pub(super) struct Attempt {
+    pub(super) control: Control,
+    pub(super) depot: Arc<dyn Depot>,
+    pub(super) sweeper: Sweeper,
+}
+
+/// Why work did not come about.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Depot(#[from] DepotError),
+    #[error("backup {0} is not in the repository any more; see which are there with: mainstay backups")]
+    Gone(BackupId),
+    #[error(
+        "instance {0} shares the cluster and has no backup: what is left of its data would be lost; delete it first"
+    )]
+    Unprotected(String),
+    #[error("something else is being done to cluster {cluster}, and has not ended within {} s", CLUSTER_PATIENCE.as_secs())]
+    Busy { cluster: ClusterName },
+    #[error("it did not end within {} hours", PATIENCE.as_secs() / 3_600)]
+    Endless,
+    #[error("it is not in the journal any more")]
+    Vanished,
+}
+
+/// What is to be worked on.
+struct Site {
+    instance: Arc<Instance>,
+    cluster: Arc<Cluster>,
+    engine: Arc<dyn Engine>,
+    view: Arc<View>,
+}
+
+impl Attempt {
+    /// Carries work out and records what came of it. Begun anew after any crash it leads to the same end.
+    pub(super) async fn carry_out(&self, work: &Work) -> Result<(), SubmitError> {
+        match work {
+            Work::BackUp { instance, whole_cluster, .. } => {
+                let _no_sweep = self.sweeper.keep_away().await;
+                match in_time(self.back_up(instance, *whole_cluster)).await {
+                    Ok(done) => self.report(done).await,
+                    Err(failure) => {
+                        let reason = chain(&failure);
+                        tracing::warn!(%instance, reason, "a backup did not come about");
+                        self.report(BackupFailure { instance: instance.clone(), reason }).await
+                    }
+                }
+            }
+            Work::Restore { instance } => match in_time(self.restore(instance)).await {
+                Ok(commands) => {
+                    for command in commands {
+                        self.report(command).await?;
+                    }
+                    Ok(())
+                }
+                Err(failure) => {
+                    let reason = chain(&failure);
+                    tracing::warn!(%instance, reason, "a restore did not come about");
+                    self.report(RestoreFailure { instance: instance.clone(), reason }).await
+                }
+            },
+            Work::Drill { instance } => match self.drill(instance).await {
+                Some(done) => self.report(done).await,
+                None => Ok(()),
+            },
+            Work::Expire { backup } => match self.expire(backup).await {
+                Ok(()) => self.report(BackupExpiry { backup: backup.clone() }).await,
+                Err(error) => {
+                    tracing::warn!(%backup, error = chain(&error), "a backup that is not kept could not be removed");
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    async fn back_up(&self, id: &InstanceId, whole_cluster: bool) -> Result<BackupDone, Failure> {
+        let site = self.site(id)?;
+        let done = self.back_up_site(&site, whole_cluster).await?;
+        Ok(BackupDone { instance: id.clone(), completed: done })
+    }
+
+    /// Takes a backup and says in the depot what it is; only then it counts.
+    async fn back_up_site(&self, site: &Site, whole_cluster: bool) -> Result<BackupCompleted, Failure> {
+        let covered = |other: &&Arc<Instance>| {
+            other.state == InstanceState::Ready && (whole_cluster || other.id == site.instance.id)
+        };
+        let instances: Vec<_> = site.view.instances_on(&site.cluster.name).filter(covered).cloned().collect();
+        let specs: Vec<_> = instances.iter().map(|instance| instance_spec(instance)).collect();
+        let archive = self.archive(&site.cluster.name).await?;
+        let spec = spec(&site.cluster);
+        let backup = recovery(&*site.engine)?.back_up(&spec, &specs, &archive).await?;
+        let id = BackupId::from_random(draw_id());
+        let completed = BackupCompleted {
+            backup: id.clone(),
+            cluster: spec.name.clone(),
+            instance: (!whole_cluster).then(|| site.instance.id.clone()),
+            engine: backup.engine.clone(),
+            version: backup.version.clone(),
+            began_at: backup.began_at,
+            ended_at: backup.ended_at,
+            bytes: backup.parts.iter().map(|part| part.size).sum(),
+            uncovered: backup.uncovered.clone(),
+        };
+        let document = point_document(id.clone(), spec, &site.cluster, whole_cluster, &instances, backup);
+        self.depot.put(POINTS, id.as_str(), document.to_bytes()).await?;
+        Ok(completed)
+    }
+
+    /// Brings an instance, or its whole cluster, back; answers what is to be recorded.
+    async fn restore(&self, id: &InstanceId) -> Result<Vec<Command>, Failure> {
+        let began = Instant::now();
+        let site = self.site(id)?;
+        let restoring = site.instance.recovery.restoring.clone().ok_or(Failure::Vanished)?;
+        let mut commands = Vec::new();
+        let alone = tokio::time::timeout(CLUSTER_PATIENCE, self.control.occupation().alone(&site.cluster.name)).await;
+        let alone = alone.map_err(|_| Failure::Busy { cluster: site.cluster.name.clone() })?;
+        let newest = if restoring.whole_cluster {
+            let restored = self.restore_cluster(&site, &restoring).await?;
+            let (cluster, newest) = (site.cluster.name.clone(), restored.newest);
+            let restored = ClusterRestored { identity: restored.identity, version: restored.version, newest };
+            commands.push(ClusterRestoration { cluster, restored }.into());
+            newest
+        } else {
+            // What was begun has ended, and nothing is planned for the instance while it is restored: others go on.
+            drop(alone);
+            self.restore_instance(&site, &restoring).await?.newest
+        };
+        let duration_milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let backup = restoring.backup.clone();
+        let completed = RestoreCompleted { instance: id.clone(), backup, newest, duration_milliseconds };
+        commands.push(RestoreDone { completed }.into());
+        Ok(commands)
+    }
+
+    async fn restore_instance(&self, site: &Site, restoring: &Restoring) -> Result<Restored, Failure> {
+        let recovery = recovery(&*site.engine)?;
+        let in_place = restoring.origin == site.instance.id && site.instance.state == InstanceState::Ready;
+        if in_place && !recovery.has_log() {
+            // What is about to be replaced can be had back. A log has every moment of it anyway.
+            let whole_cluster = recovery.scope() == mainstay_engine::recovery::Scope::Cluster;
+            let _no_sweep = self.sweeper.keep_away().await;
+            let completed = self.back_up_site(site, whole_cluster).await?;
+            let _ = self.report(BackupDone { instance: site.instance.id.clone(), completed }).await;
+        }
+        let point = self.point(&restoring.backup).await?;
+        let archive = self.archive(&point.cluster).await?;
+        let (spec, instance) = (spec(&site.cluster), instance_spec(&site.instance));
+        let until = until(restoring.until);
+        Ok(recovery.restore_instance(&spec, &instance, &restoring.origin, &point.backup, until, &archive).await?)
+    }
+
+    /// Lays a lost cluster out anew: as one, or, where instances are backed up one by one, empty first and then each of them.
+    async fn restore_cluster(&self, site: &Site, restoring: &Restoring) -> Result<Restored, Failure> {
+        let recovery = recovery(&*site.engine)?;
+        if recovery.scope() == mainstay_engine::recovery::Scope::Cluster {
+            let point = self.point(&restoring.backup).await?;
+            let archive = self.archive(&point.cluster).await?;
+            let spec = spec(&site.cluster);
+            return Ok(recovery.restore_cluster(&spec, &point.backup, until(restoring.until), &archive).await?);
+        }
+        let on_it: Vec<_> = site.view.instances_on(&site.cluster.name).filter(is_wanted).cloned().collect();
+        let mut points = Vec::new();
+        for instance in on_it {
+            let newest = site.view.points_of(&instance).next_back().map(|point| point.id.clone());
+            let asked = (instance.id == site.instance.id).then(|| restoring.backup.clone());
+            let backup = asked.or(newest).ok_or_else(|| Failure::Unprotected(instance.name.to_string()))?;
+            points.push((instance, self.point(&backup).await?));
+        }
+        let spec = ClusterSpec { identity: None, ..spec(&site.cluster) };
+        site.engine.remove(&spec).await?;
+        let started = site.engine.start(&spec).await?;
+        let mut newest = Timestamp::EPOCH;
+        for (instance, point) in points {
+            let archive = self.archive(&point.cluster).await?;
+            let wanted = instance_spec(&instance);
+            site.engine.provision(&spec, &wanted).await?;
+            let until = if instance.id == site.instance.id { until(restoring.until) } else { Until::Latest };
+            let restored =
+                recovery.restore_instance(&spec, &wanted, &instance.id, &point.backup, until, &archive).await?;
+            if instance.id == site.instance.id {
+                newest = restored.newest;
+            }
+        }
+        Ok(Restored { identity: started.identity, version: started.version, newest })
+    }
+
+    /// Tries the newest recovery point; none where the instance is gone.
+    async fn drill(&self, id: &InstanceId) -> Option<DrillDone> {
+        let began_at = Timestamp::now();
+        let site = self.site(id).ok()?;
+        let point = site.view.points_of(&site.instance).next_back()?.id.clone();
+        let failed = |reason: String, checks| {
+            tracing::warn!(instance = %id, backup = %point, reason, "a drill did not pass");
+            DrillDone::Failed(DrillFailed {
+                instance: id.clone(),
+                backup: Some(point.clone()),
+                began_at,
+                reason,
+                checks,
+            })
+        };
+        let rehearsal = match in_time(self.rehearse(&site, &point)).await {
+            Ok(rehearsal) => rehearsal,
+            Err(failure) => return Some(failed(chain(&failure), Vec::new())),
+        };
+        let checks: Vec<_> = rehearsal.checks.iter().map(recorded).collect();
+        if !rehearsal.is_passed() {
+            let failures = rehearsal.checks.iter().filter_map(|check| Some((&check.name, check.failure.as_ref()?)));
+            let told: Vec<_> = failures.map(|(name, failure)| format!("{name}: {failure}")).collect();
+            let reason = if told.is_empty() { "nothing was looked at".to_owned() } else { told.join("; ") };
+            return Some(failed(reason, checks));
+        }
+        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Some(DrillDone::Passed(DrillPassed {
+            instance: id.clone(),
+            backup: point,
+            began_at,
+            recovery_time_milliseconds: milliseconds(rehearsal.recovery_time),
+            loss_milliseconds: milliseconds(Duration::from_secs_f64(began_at.seconds_since(rehearsal.newest))),
+            checks,
+        }))
+    }
+
+    async fn rehearse(&self, site: &Site, backup: &BackupId) -> Result<Rehearsal, Failure> {
+        let point = self.point(backup).await?;
+        let archive = self.archive(&point.cluster).await?;
+        let policy = &site.instance.recovery.policy;
+        let assertions: Vec<_> = policy
+            .assertions
+            .iter()
+            .map(|each| Assertion { query: each.query.clone(), expect: each.expect.clone() })
+            .collect();
+        let (spec, instance) = (spec(&site.cluster), instance_spec(&site.instance));
+        Ok(recovery(&*site.engine)?.rehearse(&spec, &instance, &point.backup, &assertions, &archive).await?)
+    }
+
+    /// Removes a backup's document, what of the log nobody needs without it, and the contents that nothing refers to.
+    async fn expire(&self, id: &BackupId) -> Result<(), Failure> {
+        let view = self.control.view();
+        self.depot.remove(POINTS, id.as_str()).await?;
+        if let Some(expired) = view.point(id) {
+            let left = view.points_on(&expired.cluster, expired.instance.as_ref()).into_iter().find(|p| p.id != *id);
+            let engine = self.control.engine(&expired.engine);
+            if let (Some(oldest), Some(recovery)) = (left, engine.and_then(|engine| engine.recovery())) {
+                let point = self.point(&oldest.id).await?;
+                recovery.trim_log(&point.backup, &self.archive(&expired.cluster).await?).await?;
+            }
+        }
+        let mut clusters: Vec<_> = view.clusters().map(|cluster| cluster.name.clone()).collect();
+        clusters.extend(view.points().map(|point| point.cluster.clone()));
+        clusters.sort();
+        clusters.dedup();
+        let given_up = self.sweeper.sweep(&clusters).await?;
+        tracing::info!(backup = %id, contents = given_up, "a backup that is not kept was removed");
+        Ok(())
+    }
+
+    fn site(&self, id: &InstanceId) -> Result<Site, Failure> {
+        let view = self.control.view();
+        let instance = view.instance_by_id(id).cloned().ok_or(Failure::Vanished)?;
+        let cluster = view.cluster(&instance.cluster).cloned().ok_or(Failure::Vanished)?;
+        let engine = self.control.engine(&cluster.engine).cloned().ok_or(Failure::Vanished)?;
+        Ok(Site { instance, cluster, engine, view })
+    }
+
+    async fn point(&self, id: &BackupId) -> Result<PointDocument, Failure> {
+        let bytes = self.depot.get(POINTS, id.as_str()).await?.ok_or_else(|| Failure::Gone(id.clone()))?;
+        Ok(PointDocument::from_bytes(id.as_str(), &bytes)?)
+    }
+
+    async fn archive(&self, cluster: &ClusterName) -> Result<Archive, DepotError> {
+        let log = Arc::new(DepotLog::new(self.depot.clone(), cluster));
+        Ok(Archive { plane: plane(&*self.depot).await?, log, progress: Arc::new(Silent) })
+    }
+
+    async fn report(&self, command: impl Into<Command>) -> Result<(), SubmitError> {
+        self.control.submit(Actor::System, command).await.map(drop)
+    }
+}
+
+pub(super) async fn plane(depot: &dyn Depot) -> Result<Arc<dyn DataPlane>, DepotError> {
+    depot.plane().await
+}
+
+/// Nobody is told how far it is.
+pub(super) struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _: &str) {}
+
+    fn copied(&self, _: u64) {}
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(PATIENCE, work).await.map_err(|_| Failure::Endless)?
+}
+
+fn recovery(engine: &dyn Engine) -> Result<&dyn Recovery, Failure> {
+    engine.recovery().ok_or(Failure::Vanished)
+}
+
+fn is_wanted(instance: &&Arc<Instance>) -> bool {
+    instance.state == InstanceState::Ready
+}
+
+fn until(asked: Asked) -> Until {
+    match asked {
+        Asked::Backup => Until::Backup,
+        Asked::Latest => Until::Latest,
+        Asked::Time(time) => Until::Time(time),
+    }
+}
+
+fn recorded(check: &mainstay_engine::recovery::Check) -> DrillCheck {
+    DrillCheck { name: check.name.clone(), failure: check.failure.clone(), seen: check.seen.clone() }
+}
+
+fn point_document(
+    id: BackupId,
+    spec: ClusterSpec,
+    cluster: &Cluster,
+    whole_cluster: bool,
+    instances: &[Arc<Instance>],
+    backup: Backup,
+) -> PointDocument {
+    let held = |instance: &Arc<Instance>| PointInstance {
+        id: instance.id.clone(),
+        tenant: instance.tenant.clone(),
+        name: instance.name.clone(),
+        environment: instance.environment.clone(),
+        contract: instance.contract.clone(),
+        parameters: instance.parameters.clone(),
+    };
+    PointDocument {
+        id,
+        cluster: spec.name,
+        engine: cluster.engine.clone(),
+        plan: spec.plan,
+        node: spec.node,
+        port: spec.port,
+        parameters: spec.parameters,
+        identity: spec.identity,
+        whole_cluster,
+        instances: instances.iter().map(held).collect(),
+        backup,
+    }
+}

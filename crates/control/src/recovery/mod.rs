@@ -1,0 +1,180 @@
+//! Recovery: backups are taken, brought back and proven as the plan says, and what is not kept any longer is removed.
+//!
+//! ```text
+//! view ──plan_recovery──> work ──> engine's Recovery ──bytes──> depot (the repository)
+//!                                        └──what came of it──> a command, and a document in the depot
+//! ```
+//! A recovery point counts once its document is in the depot: the journal's event follows, and a depot is restored from without
+//! any journal.
+
+mod attempt;
+mod catalogue;
+mod depot;
+mod document;
+mod logs;
+mod sweep;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_domain::plan::{Work, plan_recovery};
+use mainstay_types::{ClusterName, InstanceId, Timestamp, chain};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::control::Control;
+
+use attempt::Attempt;
+use logs::Logs;
+use sweep::Sweeper;
+
+pub use depot::{Depot, DepotError};
+pub use document::{LayerDocument, PointDocument, PointInstance};
+pub use sweep::REFERRING_KINDS;
+
+/// Backups and restores at the same time: one reads and one writes, and consumers are to notice neither.
+const AT_ONCE: usize = 2;
+/// Drills at the same time: each is a cluster of its own beside those that serve.
+const DRILLS_AT_ONCE: usize = 1;
+/// How long work whose outcome could not be recorded rests before it is tried again.
+const REST: Duration = Duration::from_secs(20);
+/// The longest that the loop sleeps, should time itself be set back.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// Carries the recovery plan out, as it comes due.
+pub struct RecoveryLoop {
+    control: Control,
+    depot: Arc<dyn Depot>,
+    running: JoinSet<(Work, bool)>,
+    /// What is being worked on.
+    busy: BTreeSet<Work>,
+    resting: BTreeMap<Work, Instant>,
+    sweeper: Sweeper,
+    logs: Logs,
+}
+
+impl RecoveryLoop {
+    /// A loop that does nothing until it is run; none where there is nowhere to keep backups.
+    pub fn new(control: Control) -> Option<Self> {
+        let depot = control.depot()?.clone();
+        let (sweeper, logs) = (Sweeper::new(depot.clone()), Logs::new(control.clone(), depot.clone()));
+        let (running, busy, resting) = (JoinSet::new(), BTreeSet::new(), BTreeMap::new());
+        Some(Self { control, depot, running, busy, resting, sweeper, logs })
+    }
+
+    /// Runs until `stop` turns true. What is in progress then is dropped, and planned again by whoever runs next.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        self.clear_scratch().await;
+        let mut views = self.control.journal().watch();
+        while !*stop.borrow_and_update() {
+            views.mark_unchanged();
+            self.logs.keep_up();
+            let sleep = self.begin_what_is_due();
+            tokio::select! {
+                changed = views.changed() => if changed.is_err() { break },
+                changed = stop.changed() => if changed.is_err() { break },
+                Some(ended) = self.running.join_next() => self.ended(ended),
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+        self.running.shutdown().await;
+        self.logs.stop().await;
+    }
+
+    /// Removes the scratch clusters of control planes that are gone.
+    async fn clear_scratch(&self) {
+        for engine in self.control.engines() {
+            let Some(recovery) = engine.recovery() else { continue };
+            if let Err(error) = recovery.clear_scratch().await {
+                let engine = &engine.offering().engine;
+                tracing::error!(%engine, error = chain(&error), "scratch clusters of an earlier control plane are left");
+            }
+        }
+    }
+
+    /// Begins what is due and may begin now; answers how long to sleep at most.
+    fn begin_what_is_due(&mut self) -> Duration {
+        let (now, at) = (Timestamp::now(), Instant::now());
+        self.resting.retain(|_, until| *until > at);
+        let view = self.control.view();
+        let plan = plan_recovery(&view, self.control.recoverable(), now);
+        for work in plan.work {
+            if !self.busy.contains(&work) && !self.resting.contains_key(&work) && self.has_room(&work) {
+                self.begin(work);
+            }
+        }
+        let due = plan.next_due.map(|due| Duration::from_secs_f64(due.seconds_since(now)));
+        let rested = self.resting.values().min().map(|until| until.saturating_duration_since(at));
+        [due, rested].into_iter().flatten().fold(LONGEST_SLEEP, Duration::min)
+    }
+
+    /// Whether work may begin beside what is in progress. Nothing else is done with an instance or a cluster meanwhile.
+    fn has_room(&self, work: &Work) -> bool {
+        let alike = self.busy.iter().filter(|busy| is_drill(busy) == is_drill(work)).count();
+        let limit = if is_drill(work) { DRILLS_AT_ONCE } else { AT_ONCE };
+        let apart = match self.place(work) {
+            // A drill has a cluster of its own, and reads what is there.
+            Some(place) => {
+                is_drill(work)
+                    || !self.busy.iter().any(|busy| !is_drill(busy) && self.place(busy) == Some(place.clone()))
+            }
+            None => true,
+        };
+        alike < limit && apart
+    }
+
+    /// The cluster that work is about.
+    fn place(&self, work: &Work) -> Option<ClusterName> {
+        let of = |id: &InstanceId| self.control.view().instance_by_id(id).map(|instance| instance.cluster.clone());
+        match work {
+            Work::BackUp { cluster, .. } => Some(cluster.clone()),
+            Work::Restore { instance } | Work::Drill { instance } => of(instance),
+            Work::Expire { .. } => None,
+        }
+    }
+
+    fn begin(&mut self, work: Work) {
+        self.busy.insert(work.clone());
+        if let Work::Restore { instance } = &work {
+            self.logs.make_way_for(instance);
+        }
+        let attempt =
+            Attempt { control: self.control.clone(), depot: self.depot.clone(), sweeper: self.sweeper.clone() };
+        self.running.spawn(async move {
+            let recorded = attempt.carry_out(&work).await;
+            if let Err(error) = &recorded {
+                tracing::warn!(
+                    ?work,
+                    error = chain(error),
+                    "what came of recovery work is not on record; it is done again"
+                );
+            }
+            (work, recorded.is_ok())
+        });
+    }
+
+    fn ended(&mut self, ended: Result<(Work, bool), tokio::task::JoinError>) {
+        match ended {
+            Ok((work, recorded)) => {
+                self.busy.remove(&work);
+                if !recorded {
+                    self.resting.insert(work, Instant::now() + REST);
+                }
+            }
+            Err(error) => {
+                // Which work it was is lost with it: all that is planned still is begun anew.
+                tracing::error!(%error, "recovery work panicked, which is a mistake in this version");
+                let rest = Instant::now() + REST;
+                if self.running.is_empty() {
+                    self.resting.extend(std::mem::take(&mut self.busy).into_iter().map(|work| (work, rest)));
+                }
+            }
+        }
+    }
+}
+
+fn is_drill(work: &Work) -> bool {
+    matches!(work, Work::Drill { .. })
+}

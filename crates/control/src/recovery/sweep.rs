@@ -1,0 +1,81 @@
+//! What nothing refers to any more is given up.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_dataplane::{Address, Delete, Owner};
+use mainstay_types::{ClusterName, Timestamp};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+
+use super::catalogue;
+use super::depot::{Depot, DepotError};
+use super::document::Envelope;
+
+/// The kinds of documents that refer to contents, apart from those of logs.
+pub const REFERRING_KINDS: [&str; 2] = ["points", "layer"];
+/// How long content that nothing refers to is left alone. What is being backed up is referred to at its end only; backups are kept away
+/// while this sweeps, and this is for those of a control plane that was killed.
+const GRACE: Duration = Duration::from_secs(3_600);
+/// Contents that are listed at a time.
+const PAGE: usize = 1_000;
+
+/// Removes contents that nothing refers to, apart from any backup.
+#[derive(Clone)]
+pub(super) struct Sweeper {
+    depot: Arc<dyn Depot>,
+    /// Held shared by whoever keeps content and has not said yet what it is for.
+    gate: Arc<RwLock<()>>,
+}
+
+impl Sweeper {
+    pub(super) fn new(depot: Arc<dyn Depot>) -> Self {
+        Self { depot, gate: Arc::default() }
+    }
+
+    /// Keeps sweeps away for as long as it is held.
+    pub(super) async fn keep_away(&self) -> OwnedRwLockReadGuard<()> {
+        self.gate.clone().read_owned().await
+    }
+
+    /// Gives up what nothing refers to, and the room that it took. Answers how many contents that were.
+    pub(super) async fn sweep(&self, clusters: &[ClusterName]) -> Result<u64, DepotError> {
+        // Not waited for: while something is backed up, sweeping can wait.
+        let Ok(_alone) = self.gate.clone().try_write_owned() else { return Ok(0) };
+        let referred = self.referred(clusters).await?;
+        let (plane, inventory) = (self.depot.plane().await?, self.depot.inventory().await?);
+        let trouble = |error: mainstay_dataplane::Trouble| DepotError::Unavailable(error.into());
+        let (mut after, mut given_up) = (None, 0);
+        loop {
+            let page = inventory.contents(Owner::Backups, after, PAGE).await.map_err(trouble)?;
+            let Some(last) = page.last().map(|stored| stored.address) else { break };
+            let now = Timestamp::now();
+            for stored in page {
+                let aged = now.seconds_since(stored.claimed_at) > GRACE.as_secs_f64();
+                if aged && !referred.contains(&stored.address) {
+                    let request = Delete { owner: Owner::Backups, address: stored.address, claim: stored.claim };
+                    let deletion = plane.delete_object(request).await;
+                    deletion.map_err(|error| DepotError::Unavailable(error.into()))?;
+                    given_up += 1;
+                }
+            }
+            after = Some(last);
+        }
+        inventory.reclaim().await.map_err(trouble)?;
+        Ok(given_up)
+    }
+
+    /// All contents that any document refers to. One that can not be read ends the sweep: what it refers to is not known.
+    async fn referred(&self, clusters: &[ClusterName]) -> Result<HashSet<Address>, DepotError> {
+        let kinds = REFERRING_KINDS.iter().map(ToString::to_string);
+        let logs = clusters.iter().map(catalogue::kind);
+        let mut referred = HashSet::new();
+        for kind in kinds.chain(logs) {
+            for name in self.depot.names(&kind).await? {
+                let Some(bytes) = self.depot.get(&kind, &name).await? else { continue };
+                referred.extend(Envelope::read(&format!("{kind}/{name}"), &bytes)?.refers_to);
+            }
+        }
+        Ok(referred)
+    }
+}
