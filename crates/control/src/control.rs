@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::outside::free_bytes;
 use crate::reconcile::{Occupation, Troubles};
-use crate::recovery::Depot;
+use crate::recovery::{Catalogues, Depot};
 
 /// Room that is kept on the data directory's file system for the layer itself: while less is free, consumers'
 /// requests that need more are refused, so that the journal can still record what the engines do and what is deleted.
@@ -54,6 +54,7 @@ struct Inner {
     engines: BTreeMap<EngineName, Arc<dyn Engine>>,
     offerings: Arc<[Offering]>,
     recoverable: Arc<Recoverable>,
+    catalogues: Catalogues,
     troubles: Troubles,
     occupation: Occupation,
     config: Config,
@@ -100,9 +101,19 @@ impl Control {
         let recoverable = Arc::new(recoverable);
         let engines: BTreeMap<_, _> =
             engines.into_iter().map(|engine| (engine.offering().engine.clone(), engine)).collect();
-        let (troubles, occupation) = (Troubles::default(), Occupation::default());
+        let (troubles, occupation, catalogues) = (Troubles::default(), Occupation::default(), Catalogues::default());
         Self {
-            inner: Arc::new(Inner { journal, custody, engines, offerings, recoverable, troubles, occupation, config }),
+            inner: Arc::new(Inner {
+                journal,
+                custody,
+                engines,
+                offerings,
+                recoverable,
+                catalogues,
+                troubles,
+                occupation,
+                config,
+            }),
         }
     }
 
@@ -219,6 +230,11 @@ impl Control {
     /// Steps that do not succeed at present and are tried again, as sentences, by what they work on.
     pub(crate) fn troubles(&self) -> &Troubles {
         &self.inner.troubles
+    }
+
+    /// The catalogues of the logs that are kept.
+    pub(crate) fn catalogues(&self) -> &Catalogues {
+        &self.inner.catalogues
     }
 
     /// Which clusters are worked on.

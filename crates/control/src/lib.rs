@@ -17,5 +17,7 @@ pub use credentials::{Delivery, DeliveryError};
 pub use draw::{draw_id, draw_secret};
 pub use outside::busy_ports;
 pub use reconcile::{Reconciler, Tempo};
-pub use recovery::{Depot, DepotError, LayerDocument, PointDocument, PointInstance, REFERRING_KINDS, RecoveryLoop};
+pub use recovery::{
+    Depot, DepotError, LayerDocument, PointDocument, PointInstance, REFERRING_KINDS, Reachable, RecoveryLoop,
+};
 pub use tokens::{Bearer, NewToken, TokenRefused};

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_dataplane::DataPlane;
 use mainstay_domain::command::{
     BackupDone, BackupExpiry, BackupFailure, ClusterRestoration, Command, DrillDone, RestoreDone, RestoreFailure,
 };
@@ -17,7 +16,6 @@ use mainstay_engine::{ClusterSpec, Engine, EngineError};
 use mainstay_types::{BackupId, ClusterName, InstanceId, Timestamp, chain};
 use tokio::time::Instant;
 
-use super::catalogue::DepotLog;
 use super::depot::{Depot, DepotError};
 use super::document::{Document, PointDocument, PointInstance};
 use super::sweep::Sweeper;
@@ -307,8 +305,7 @@ impl Attempt {
     }
 
     async fn archive(&self, cluster: &ClusterName) -> Result<Archive, DepotError> {
-        let log = Arc::new(DepotLog::new(self.depot.clone(), cluster));
-        Ok(Archive { plane: plane(&*self.depot).await?, log, progress: Arc::new(Silent) })
+        archive(&self.control, &self.depot, cluster).await
     }
 
     async fn report(&self, command: impl Into<Command>) -> Result<(), SubmitError> {
@@ -316,12 +313,18 @@ impl Attempt {
     }
 }
 
-pub(super) async fn plane(depot: &dyn Depot) -> Result<Arc<dyn DataPlane>, DepotError> {
-    depot.plane().await
+/// What is kept of a cluster, as its engine sees it.
+pub(super) async fn archive(
+    control: &Control,
+    depot: &Arc<dyn Depot>,
+    cluster: &ClusterName,
+) -> Result<Archive, DepotError> {
+    let log = control.catalogues().of(depot, cluster);
+    Ok(Archive { plane: depot.plane().await?, log, progress: Arc::new(Silent) })
 }
 
 /// Nobody is told how far it is.
-pub(super) struct Silent;
+struct Silent;
 
 impl Progress for Silent {
     fn stage(&self, _: &str) {}

@@ -1,13 +1,12 @@
 //! The catalogue of a cluster's log, as documents in the depot.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use mainstay_engine::EngineError;
 use mainstay_engine::recovery::{LogCatalogue, LogPiece};
-use mainstay_types::ClusterName;
-use tokio::sync::Mutex;
+use mainstay_types::{ClusterName, Timestamp};
 
 use super::depot::{Depot, DepotError};
 use super::document::Document;
@@ -20,17 +19,44 @@ pub(super) fn kind(cluster: &ClusterName) -> String {
 /// What the kinds of all logs begin with.
 pub(super) const KIND_PREFIX: &str = "log-";
 
+/// The catalogues of all logs, each of them once, so that what one has read the others know.
+#[derive(Default)]
+pub(crate) struct Catalogues(Mutex<BTreeMap<ClusterName, Arc<DepotLog>>>);
+
 /// A catalogue that remembers what it has read: pieces are written once, by the one control plane of a repository.
-pub(super) struct DepotLog {
+pub(crate) struct DepotLog {
     depot: Arc<dyn Depot>,
     kind: String,
     known: Mutex<BTreeMap<String, LogPiece>>,
 }
 
-impl DepotLog {
-    pub(super) fn new(depot: Arc<dyn Depot>, cluster: &ClusterName) -> Self {
-        Self { depot, kind: kind(cluster), known: Mutex::default() }
+// === impl Catalogues ===
+
+impl Catalogues {
+    pub(super) fn of(&self, depot: &Arc<dyn Depot>, cluster: &ClusterName) -> Arc<DepotLog> {
+        let new = || DepotLog { depot: depot.clone(), kind: kind(cluster), known: Mutex::default() };
+        locked(&self.0).entry(cluster.clone()).or_insert_with(|| Arc::new(new())).clone()
     }
+
+    /// Until when a log is kept, as far as it was read or written.
+    pub(super) fn newest(&self, cluster: &ClusterName) -> Option<Timestamp> {
+        let log = locked(&self.0).get(cluster)?.clone();
+        let known = locked(&log.known);
+        known.values().map(|piece| piece.until).max()
+    }
+}
+
+// === impl DepotLog ===
+
+impl DepotLog {
+    fn known(&self, name: &str) -> Option<LogPiece> {
+        locked(&self.known).get(name).cloned()
+    }
+}
+
+/// A map is whole after any insert or remove, whoever panics.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -40,31 +66,30 @@ impl LogCatalogue for DepotLog {
             .put(&self.kind, name, piece.to_bytes())
             .await
             .map_err(failed("a piece of the log is not recorded"))?;
-        self.known.lock().await.insert(name.to_owned(), piece.clone());
+        locked(&self.known).insert(name.to_owned(), piece.clone());
         Ok(())
     }
 
     async fn pieces(&self) -> Result<Vec<(String, LogPiece)>, EngineError> {
         let names = self.depot.names(&self.kind).await.map_err(failed("the pieces of the log can not be listed"))?;
-        let mut known = self.known.lock().await;
         let mut pieces = Vec::with_capacity(names.len());
         for name in names {
-            if let Some(piece) = known.get(&name) {
-                pieces.push((name, piece.clone()));
+            if let Some(piece) = self.known(&name) {
+                pieces.push((name, piece));
                 continue;
             }
             let read = self.depot.get(&self.kind, &name).await;
             // Gone meanwhile: whoever forgot it has put another in its place.
             let Some(bytes) = read.map_err(failed("a piece of the log can not be read"))? else { continue };
             let piece = LogPiece::from_bytes(&name, &bytes).map_err(failed("a piece of the log can not be read"))?;
-            known.insert(name.clone(), piece.clone());
+            locked(&self.known).insert(name.clone(), piece.clone());
             pieces.push((name, piece));
         }
         Ok(pieces)
     }
 
     async fn forget(&self, name: &str) -> Result<(), EngineError> {
-        self.known.lock().await.remove(name);
+        locked(&self.known).remove(name);
         self.depot.remove(&self.kind, name).await.map_err(failed("a piece of the log is not forgotten"))
     }
 }

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_domain::view::{Cluster, ClusterState};
-use mainstay_engine::recovery::{Archive, LogCatalogue};
 use mainstay_types::{ClusterName, InstanceId, chain};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::attempt::{Silent, plane};
-use super::catalogue::DepotLog;
+use super::attempt::archive;
 use super::depot::Depot;
 use crate::control::{Control, spec};
 
@@ -72,16 +70,12 @@ fn serves(cluster: &Cluster) -> bool {
 
 /// Follows a cluster's log, again and again. What keeps it from that is logged once for as long as it is the same.
 async fn follow(control: Control, depot: Arc<dyn Depot>, cluster: Arc<Cluster>) {
-    let log: Arc<dyn LogCatalogue> = Arc::new(DepotLog::new(depot.clone(), &cluster.name));
     let mut said = String::new();
     loop {
         let Some(engine) = control.engine(&cluster.engine).cloned() else { return };
         let Some(recovery) = engine.recovery() else { return };
-        let reason = match plane(&*depot).await {
-            Ok(plane) => {
-                let archive = Archive { plane, log: log.clone(), progress: Arc::new(Silent) };
-                chain(&recovery.follow_log(&spec(&cluster), &archive).await)
-            }
+        let reason = match archive(&control, &depot, &cluster.name).await {
+            Ok(archive) => chain(&recovery.follow_log(&spec(&cluster), &archive).await),
             Err(error) => chain(&error),
         };
         if reason != said {

@@ -13,6 +13,7 @@ mod depot;
 mod document;
 mod logs;
 mod sweep;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,9 +31,11 @@ use attempt::Attempt;
 use logs::Logs;
 use sweep::Sweeper;
 
+pub(crate) use catalogue::Catalogues;
 pub use depot::{Depot, DepotError};
 pub use document::{LayerDocument, PointDocument, PointInstance};
 pub use sweep::REFERRING_KINDS;
+pub use window::Reachable;
 
 /// Backups and restores at the same time: one reads and one writes, and consumers are to notice neither.
 const AT_ONCE: usize = 2;
