@@ -146,6 +146,13 @@ impl Client {
         }
     }
 
+    /// The answer to a replacement, as JSON text. Sent twice it does the same as once.
+    pub fn put(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+        let request = self.dress(self.agent.put(self.url(path)), &[]).header("accept", "application/json");
+        let body = serialised(body)?;
+        self.answer(request.content_type("application/json").send(&body)).map(|(_, answer)| answer)
+    }
+
     /// The answer to a removal, as JSON text.
     pub fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<String, Failure> {
         let request = self.dress(self.agent.delete(self.url(path)), query).header("accept", "application/json");
@@ -159,8 +166,7 @@ impl Client {
         body: &impl Serialize,
         key: &str,
     ) -> Result<(StatusCode, String), Failure> {
-        let body =
-            serde_json::to_string(body).map_err(|error| Failure::local("the request cannot be written", error))?;
+        let body = serialised(body)?;
         let request = self
             .dress(self.agent.post(self.url(path)), query)
             .header("accept", "application/json")
@@ -221,6 +227,10 @@ impl Client {
 fn media_type(response: &Response<Body>) -> String {
     let header = response.headers().get("content-type").and_then(|value| value.to_str().ok());
     header.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn serialised(body: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(body).map_err(|error| Failure::local("the request cannot be written", error))
 }
 
 /// 128 bits from the operating system, as hexadecimal digits.

@@ -2,6 +2,8 @@
 
 mod agent;
 mod apply;
+mod backup;
+mod backups;
 mod bind;
 mod bindings;
 mod clusters;
@@ -9,6 +11,8 @@ mod create;
 mod custody;
 mod delete;
 mod diff;
+mod drill;
+mod drills;
 mod events;
 mod export;
 mod get;
@@ -16,6 +20,8 @@ mod list;
 mod move_instance;
 mod offerings;
 mod operations;
+mod protect;
+mod restore;
 mod rotate;
 mod run;
 mod scrub;
@@ -49,6 +55,24 @@ pub enum Verb {
     /// Its address, its bindings and its data are the same afterwards. Writes wait for a moment, and how long is told. Where no
     /// engine is named it gets a new process of its own engine, in the version that is installed now.
     Move(move_instance::Move),
+    /// Back an instance up now
+    Backup(backup::Backup),
+    /// List what an instance can be restored from
+    Backups(backups::Backups),
+    /// Bring an instance back to a moment, in place or as a new one
+    ///
+    /// In place its bindings stay valid, and what is replaced can be had back in the same way.
+    Restore(restore::Restore),
+    /// Prove that the newest recovery point of an instance can be restored
+    ///
+    /// It is restored into a scratch cluster that nobody else can reach, looked at, and removed. Exits with 1 where it is not well.
+    Drill(drill::Drill),
+    /// List the drills
+    Drills(drills::Drills),
+    /// Say how an instance is backed up, what is kept, and what its drills look at
+    ///
+    /// What is not said is the layer's default, whatever was said before.
+    Protect(protect::Protect),
     /// Delete an instance with all its data
     Delete(delete::Delete),
     /// Make credentials for a consumer of an instance
@@ -109,6 +133,7 @@ impl Verb {
             Self::Run(verb) => return verb.run(session),
             Self::Diff(verb) => return verb.run(session),
             Self::Custody(verb) => return verb.run(session),
+            Self::Drill(verb) => return verb.run(session),
             Self::Scrub(verb) => return verb.run(session),
             Self::Secret(verb) => verb.run(session),
             Self::Agent(verb) => verb.run(session),
@@ -117,6 +142,11 @@ impl Verb {
             Self::List(verb) => verb.run(session),
             Self::Get(verb) => verb.run(session),
             Self::Move(verb) => verb.run(session),
+            Self::Backup(verb) => verb.run(session),
+            Self::Backups(verb) => verb.run(session),
+            Self::Restore(verb) => verb.run(session),
+            Self::Drills(verb) => verb.run(session),
+            Self::Protect(verb) => verb.run(session),
             Self::Delete(verb) => verb.run(session),
             Self::Bind(verb) => verb.run(session),
             Self::Bindings(verb) => verb.run(session),

@@ -98,6 +98,12 @@ fn layer(registry: &mut Registry, api: &Api) {
         instance.visible_state(view.cluster(&instance.cluster).map(|cluster| &**cluster)).0.to_string()
     });
     by_state(registry, "mainstay_instances", "Instances by state", instances);
+    let now = mainstay_types::Timestamp::now();
+    let recoveries = view.instances().map(|instance| {
+        let protected = view.points_of(instance).next().is_some();
+        instance.recovery.state(protected, now).to_string()
+    });
+    by_state(registry, "mainstay_instances_recovery", "Instances by how far their recovery is proven", recoveries);
     let clusters = view.clusters().map(|cluster| cluster.state.to_string());
     by_state(registry, "mainstay_clusters", "Clusters by state", clusters);
 }

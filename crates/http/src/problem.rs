@@ -72,6 +72,7 @@ codes! {
     OperationNotFound = NOT_FOUND, "operation_not_found", "There is no such operation";
     RouteNotFound = NOT_FOUND, "route_not_found", "There is no such path";
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method";
+    TimeUnreachable = UNPROCESSABLE_ENTITY, "time_unreachable", "The moment can not be had";
     EngineMissing = CONFLICT, "engine_missing", "The engine is not installed";
     CustodyEmpty = CONFLICT, "custody_empty", "There are no secrets yet";
     CustodyNotEmpty = CONFLICT, "custody_not_empty", "There are secrets already";

@@ -37,7 +37,8 @@ pub(crate) struct Endpoint {
 
 #[derive(Deserialize)]
 pub(crate) struct Recovery {
-    state: String,
+    pub state: String,
+    reason: Option<String>,
     latest_recovery_point: Option<Timestamp>,
     proven_at: Option<Timestamp>,
     rto_seconds: Option<f64>,
@@ -91,6 +92,9 @@ impl Instance {
         if let Some(recovery) = &self.recovery {
             let seconds = |value: Option<f64>| Cell::from(value.map(|seconds| rough(seconds.max(0.0) as u64)));
             fields.push(("Recovery", Cell::State(recovery.state.clone())));
+            if let Some(reason) = &recovery.reason {
+                fields.push(("Recovery failed", reason.as_str().into()));
+            }
             fields.push(("Recovery point", recovery.latest_recovery_point.map(|moment| moment.to_string()).into()));
             fields.push(("Proven at", recovery.proven_at.map(|moment| moment.to_string()).into()));
             fields.push(("Time to recover", seconds(recovery.rto_seconds)));

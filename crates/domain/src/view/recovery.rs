@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use mainstay_types::{BackupId, ClusterName, EngineName, InstanceId, InstanceName, TenantName, Timestamp};
 use minicbor::{Decode, Encode};
-use serde::Serialize;
 
 use super::{Instance, View};
 use crate::event::{
@@ -175,8 +174,7 @@ pub enum DrillOutcome {
 }
 
 /// How far an instance's recovery can be relied on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RecoveryState {
     /// There is nothing to bring it back from.
     Unprotected,
@@ -285,6 +283,18 @@ impl Recovery {
             (None, Some(proof)) if overdue(proof) => RecoveryState::Overdue,
             (None, Some(_)) => RecoveryState::Proven,
         }
+    }
+}
+
+impl std::fmt::Display for RecoveryState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Unprotected => "unprotected",
+            Self::Unproven => "unproven",
+            Self::Proven => "proven",
+            Self::Overdue => "overdue",
+            Self::Failed => "failed",
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use mainstay_control::{busy_ports, draw_id};
 use mainstay_domain::command::{CreateInstance, DeleteInstance, MoveInstance, Rejection, Request};
 use mainstay_domain::view::{Instance, View};
 use mainstay_types::{
-    ContractRef, EngineName, EnvironmentName, InstanceId, InstanceName, OperationId, Parameters, Plan, Role,
+    ContractRef, EngineName, EnvironmentName, InstanceId, InstanceName, OperationId, Parameters, Plan, Role, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -106,7 +106,10 @@ pub(super) struct EndpointBody {
 #[schema(as = Recovery)]
 struct RecoveryBody {
     /// `unprotected`, `unproven`, `proven`, `overdue` or `failed`.
-    state: &'static str,
+    state: String,
+    /// Why it failed, or why the last backup did not come about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     #[schema(format = DateTime)]
     latest_recovery_point: Option<String>,
     #[schema(format = DateTime)]
@@ -325,14 +328,24 @@ fn body(api: &Api, view: &View, instance: &Instance) -> InstanceBody {
         reason,
         endpoint: host.zip(cluster).map(|(host, cluster)| EndpointBody { host, port: cluster.port }),
         parameters: instance.parameters.clone(),
-        recovery: RecoveryBody {
-            state: "unprotected",
-            latest_recovery_point: None,
-            proven_at: None,
-            rto_seconds: None,
-            rpo_seconds: None,
-        },
+        recovery: recovery(api, view, instance),
         bindings: view.bindings_of(instance).filter(|binding| binding.is_live()).count(),
         created_at: instance.created_at.to_string(),
+    }
+}
+
+/// How far it can be relied on that the instance comes back.
+fn recovery(api: &Api, view: &View, instance: &Instance) -> RecoveryBody {
+    let recovery = &instance.recovery;
+    let protected = view.points_of(instance).next().is_some();
+    let failure = recovery.drill_failed.as_ref().or(recovery.backup_failed.as_ref());
+    let (moment, seconds) = (|at: Timestamp| at.to_string(), |milliseconds: u64| milliseconds as f64 / 1e3);
+    RecoveryBody {
+        state: recovery.state(protected, Timestamp::now()).to_string(),
+        reason: failure.map(|failure| failure.reason.clone()),
+        latest_recovery_point: api.control.latest_recovery_point(instance).map(moment),
+        proven_at: recovery.proof.as_ref().map(|proof| moment(proof.at)),
+        rto_seconds: recovery.proof.as_ref().map(|proof| seconds(proof.recovery_time_milliseconds)),
+        rpo_seconds: recovery.proof.as_ref().map(|proof| seconds(proof.loss_milliseconds)),
     }
 }

@@ -1,13 +1,16 @@
 //! The native API, `/api/v1`: one file for each kind of resource.
 
+mod backups;
 mod bindings;
 mod clusters;
 mod custody;
+mod drills;
 mod events;
 mod instances;
 mod offerings;
 mod operations;
 mod page;
+mod recovery_policy;
 mod scrub;
 mod status;
 mod subject;
@@ -29,6 +32,9 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .merge(offerings::routes())
         .merge(instances::routes())
         .merge(bindings::routes())
+        .merge(backups::routes())
+        .merge(drills::routes())
+        .merge(recovery_policy::routes())
         .merge(clusters::routes())
         .merge(operations::routes())
         .merge(events::routes())
