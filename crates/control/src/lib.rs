@@ -18,6 +18,7 @@ pub use draw::{draw_id, draw_secret};
 pub use outside::busy_ports;
 pub use reconcile::{Reconciler, Tempo};
 pub use recovery::{
-    Depot, DepotError, LayerDocument, PointDocument, PointInstance, REFERRING_KINDS, Reachable, RecoveryLoop,
+    Depot, DepotError, Document, LayerDocument, LayerPart, PointDocument, PointInstance, REFERRING_KINDS, Reachable,
+    RecoveryLoop, referred_contents,
 };
 pub use tokens::{Bearer, NewToken, TokenRefused};

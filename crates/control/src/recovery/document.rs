@@ -15,12 +15,12 @@ const VERSION: u32 = 1;
 
 /// What every document begins with, whatever it is about: whoever looks which contents are referred to needs no more.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Envelope {
+struct Envelope {
     #[n(0)]
     version: u32,
     /// The contents that have to stay for as long as the document does.
     #[n(1)]
-    pub(super) refers_to: Vec<Address>,
+    refers_to: Vec<Address>,
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]
     body: Vec<u8>,
@@ -122,8 +122,13 @@ enum Unreadable {
     },
 }
 
+/// The contents that a document refers to, whatever it is about.
+pub fn referred_contents(name: &str, bytes: &[u8]) -> Result<Vec<Address>, DepotError> {
+    Envelope::read(name, bytes).map(|envelope| envelope.refers_to)
+}
+
 impl Envelope {
-    pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Self, DepotError> {
+    fn read(name: &str, bytes: &[u8]) -> Result<Self, DepotError> {
         let damaged = |error: Unreadable| DepotError::Damaged(error.into());
         let envelope: Self =
             minicbor::decode(bytes).map_err(|source| damaged(Unreadable::Form { name: name.to_owned(), source }))?;

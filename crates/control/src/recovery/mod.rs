@@ -33,7 +33,7 @@ use sweep::Sweeper;
 
 pub(crate) use catalogue::Catalogues;
 pub use depot::{Depot, DepotError};
-pub use document::{LayerDocument, PointDocument, PointInstance};
+pub use document::{Document, LayerDocument, LayerPart, PointDocument, PointInstance, referred_contents};
 pub use sweep::REFERRING_KINDS;
 pub use window::Reachable;
 

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::catalogue;
 use super::depot::{Depot, DepotError};
-use super::document::Envelope;
+use super::document::referred_contents;
 
 /// The kinds of documents that refer to contents, apart from those of logs.
 pub const REFERRING_KINDS: [&str; 2] = ["points", "layer"];
@@ -73,7 +73,7 @@ impl Sweeper {
         for kind in kinds.chain(logs) {
             for name in self.depot.names(&kind).await? {
                 let Some(bytes) = self.depot.get(&kind, &name).await? else { continue };
-                referred.extend(Envelope::read(&format!("{kind}/{name}"), &bytes)?.refers_to);
+                referred.extend(referred_contents(&format!("{kind}/{name}"), &bytes)?);
             }
         }
         Ok(referred)

@@ -9,6 +9,7 @@ mod harness;
 mod leases;
 mod moves;
 mod passwords;
+mod recovery;
 mod repair;
 mod restart;
 mod simulation;

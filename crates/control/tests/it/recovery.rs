@@ -1,0 +1,190 @@
+//! Backups, restores and drills, driven by the control plane on the fake engine.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mainstay_control::{Depot, DepotError, draw_id, referred_contents};
+use mainstay_dataplane::{Address, DataPlane, Inventory, Owner, Stored, Trouble};
+use mainstay_domain::command::{BackUpInstance, NewInstance, RestoreInstance, RestoreTo, RunDrill};
+use mainstay_domain::view::{ClusterState, RecoveryState, View};
+use mainstay_engine::conformance::recovery::MemoryArchive;
+use mainstay_types::{InstanceId, OperationId, Plan, Timestamp};
+
+use crate::harness::{Ground, Layer, request, tenant};
+
+/// A depot in memory, which outlives the control planes that use it.
+#[derive(Default, Clone)]
+struct MemoryDepot {
+    archive: MemoryArchive,
+    documents: Arc<Mutex<BTreeMap<(String, String), Vec<u8>>>>,
+    away: Arc<AtomicBool>,
+}
+
+struct Nothing;
+
+#[async_trait]
+impl Inventory for Nothing {
+    async fn contents(&self, _: Owner, _: Option<Address>, _: usize) -> Result<Vec<Stored>, Trouble> {
+        Ok(Vec::new())
+    }
+
+    async fn reclaim(&self) -> Result<u64, Trouble> {
+        Ok(0)
+    }
+}
+
+#[async_trait]
+impl Depot for MemoryDepot {
+    async fn plane(&self) -> Result<Arc<dyn DataPlane>, DepotError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(DepotError::Unavailable("its disk is not mounted".into()));
+        }
+        Ok(self.archive.archive().plane)
+    }
+
+    async fn inventory(&self) -> Result<Arc<dyn Inventory>, DepotError> {
+        Ok(Arc::new(Nothing))
+    }
+
+    async fn put(&self, kind: &str, name: &str, bytes: Vec<u8>) -> Result<(), DepotError> {
+        self.documents.lock().unwrap().insert((kind.to_owned(), name.to_owned()), bytes);
+        Ok(())
+    }
+
+    async fn get(&self, kind: &str, name: &str) -> Result<Option<Vec<u8>>, DepotError> {
+        Ok(self.documents.lock().unwrap().get(&(kind.to_owned(), name.to_owned())).cloned())
+    }
+
+    async fn names(&self, kind: &str) -> Result<Vec<String>, DepotError> {
+        let documents = self.documents.lock().unwrap();
+        Ok(documents.keys().filter(|(of, _)| of == kind).map(|(_, name)| name.clone()).collect())
+    }
+
+    async fn remove(&self, kind: &str, name: &str) -> Result<(), DepotError> {
+        self.documents.lock().unwrap().remove(&(kind.to_owned(), name.to_owned()));
+        Ok(())
+    }
+}
+
+/// A layer with a depot and a ready instance, `shop`, that holds something.
+async fn with_shop() -> (Layer, MemoryDepot) {
+    let depot = MemoryDepot::default();
+    let mut ground = Ground::in_memory().await;
+    ground.depot = Some(Arc::new(depot.clone()));
+    let layer = ground.start().await;
+    let operation = layer.create("shop", Plan::Shared).await;
+    layer.succeeded(&operation).await;
+    put(&layer, "shop", "colour", "blue");
+    (layer, depot)
+}
+
+fn put(layer: &Layer, instance: &str, key: &str, text: &str) {
+    let (port, database) = place(layer, instance);
+    assert!(layer.fake().put(port, &database, key, text));
+}
+
+fn contents(layer: &Layer, instance: &str) -> BTreeMap<String, String> {
+    let (port, database) = place(layer, instance);
+    layer.fake().contents(port, &database).unwrap()
+}
+
+fn place(layer: &Layer, instance: &str) -> (u16, String) {
+    let instance = layer.instance(instance);
+    (layer.view().cluster(&instance.cluster).unwrap().port, instance.id.suffix().to_owned())
+}
+
+async fn back_up(layer: &Layer, name: &str) -> OperationId {
+    let command = BackUpInstance { request: request(), tenant: tenant(), name: name.parse().unwrap() };
+    layer.submit(command).await.unwrap().operation.unwrap()
+}
+
+async fn drill(layer: &Layer, name: &str) -> OperationId {
+    let command = RunDrill { request: request(), tenant: tenant(), name: name.parse().unwrap() };
+    layer.submit(command).await.unwrap().operation.unwrap()
+}
+
+async fn restore(layer: &Layer, name: &str, at: RestoreTo, to: Option<&str>) -> OperationId {
+    let new = to.map(|to| NewInstance {
+        name: to.parse().unwrap(),
+        id: InstanceId::from_random(draw_id()),
+        busy_ports: Default::default(),
+    });
+    let command = RestoreInstance { request: request(), tenant: tenant(), name: name.parse().unwrap(), at, new };
+    layer.submit(command).await.unwrap().operation.unwrap()
+}
+
+fn state(layer: &Layer, name: &str) -> RecoveryState {
+    let instance = layer.instance(name);
+    instance.recovery.state(layer.view().points_of(&instance).next().is_some(), Timestamp::now())
+}
+
+#[tokio::test]
+async fn what_is_backed_up_is_proven_and_comes_back() {
+    let (layer, _depot) = with_shop().await;
+    assert_eq!(state(&layer, "shop"), RecoveryState::Unprotected);
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    assert_eq!(state(&layer, "shop"), RecoveryState::Unproven);
+    layer.succeeded(&drill(&layer, "shop").await).await;
+    assert_eq!(state(&layer, "shop"), RecoveryState::Proven);
+
+    let newest = layer.view().points_of(&layer.instance("shop")).next_back().unwrap().id.clone();
+    put(&layer, "shop", "colour", "red");
+    layer.succeeded(&restore(&layer, "shop", RestoreTo::Backup(newest.clone()), Some("copy")).await).await;
+    assert_eq!((&contents(&layer, "shop")["colour"][..], &contents(&layer, "copy")["colour"][..]), ("red", "blue"));
+    layer.succeeded(&restore(&layer, "shop", RestoreTo::Backup(newest), None).await).await;
+    assert_eq!(contents(&layer, "shop")["colour"], "blue");
+}
+
+#[tokio::test]
+async fn a_cluster_whose_data_is_gone_is_laid_out_anew() {
+    let (layer, _depot) = with_shop().await;
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    put(&layer, "shop", "size", "large");
+    let (shop, written) = (layer.instance("shop"), Timestamp::now());
+    let logged = || layer.control.latest_recovery_point(&shop).is_some_and(|latest| latest >= written);
+    layer.eventually("the log has come so far", logged).await;
+    layer.fake().lose_data(&shop.cluster);
+    let cluster_is = |state| move |view: &View| view.clusters().all(|cluster| cluster.state == state);
+    layer.until("it has failed", cluster_is(ClusterState::Failed)).await;
+    layer.succeeded(&restore(&layer, "shop", RestoreTo::Latest, None).await).await;
+    let found = contents(&layer, "shop");
+    assert_eq!((&found["colour"][..], &found["size"][..]), ("blue", "large"));
+    layer.until("it serves", cluster_is(ClusterState::Ready)).await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_kept_or_read_says_why() {
+    let (layer, depot) = with_shop().await;
+    depot.away.store(true, Ordering::SeqCst);
+    let (code, detail) = layer.failed(&back_up(&layer, "shop").await).await;
+    assert_eq!(code, "backup_failed");
+    assert!(detail.contains("its disk is not mounted"), "{detail}");
+    depot.away.store(false, Ordering::SeqCst);
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+
+    let names = depot.names("points").await.unwrap();
+    let document = depot.get("points", &names[0]).await.unwrap().unwrap();
+    depot.archive.flip_bit(&referred_contents(&names[0], &document).unwrap()[0]);
+    assert_eq!(layer.failed(&drill(&layer, "shop").await).await.0, "drill_failed");
+    assert_eq!(state(&layer, "shop"), RecoveryState::Failed);
+    assert_eq!(layer.failed(&restore(&layer, "shop", RestoreTo::Latest, None).await).await.0, "restore_failed");
+    assert_eq!(contents(&layer, "shop")["colour"], "blue", "it is what it was");
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    layer.succeeded(&drill(&layer, "shop").await).await;
+    assert_eq!(state(&layer, "shop"), RecoveryState::Proven);
+}
+
+#[tokio::test]
+async fn work_goes_on_after_the_control_plane_was_killed() {
+    let (layer, depot) = with_shop().await;
+    let mut held = layer.fake().hold(mainstay_engine::fake::Operation::BackUp);
+    let operation = back_up(&layer, "shop").await;
+    held.reached(1).await;
+    let ground = layer.kill().await;
+    drop(held);
+    let layer = ground.start().await;
+    layer.succeeded(&operation).await;
+    assert_eq!(depot.names("points").await.unwrap().len(), 1);
+}
