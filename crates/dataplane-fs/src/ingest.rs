@@ -36,7 +36,7 @@ impl Store {
         let mut pieces = Pieces::new(source, self.pool.clone());
         let first = pieces.next().await.map_err(IngestError::Source)?.unwrap_or_default();
         not_longer(first.len() as u64, &hints.expect)?;
-        self.has_room()?;
+        self.disk.has_room()?;
         // What is shorter than a buffer is all there is.
         if first.len() <= INLINE_UP_TO && hints.compression == Compression::None {
             return self.ingest_at_once(first, hints).await;
@@ -65,7 +65,7 @@ impl Store {
             not_longer(len, &hints.expect)?;
             pipeline.push(piece).await.map_err(full)?;
             next = rest.next().await.map_err(IngestError::Source)?;
-            self.has_room()?;
+            self.disk.has_room()?;
         }
         let done = pipeline.finish().await.map_err(full)?;
         done.digests.meet(&hints.expect).map_err(IngestError::Mismatch)?;

@@ -17,6 +17,7 @@
 mod config;
 mod damaged;
 mod direct;
+mod disk;
 mod entry;
 mod error;
 mod files;

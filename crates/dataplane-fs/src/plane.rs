@@ -63,7 +63,7 @@ impl DataPlane for FsPlane {
 
     async fn backend_health(&self) -> Health {
         let store = Arc::clone(&self.store);
-        let look = blocking(move || store.is_open().and_then(|()| store.free_bytes()));
+        let look = blocking(move || store.is_open().and_then(|()| store.disk.free_bytes()));
         let found = match tokio::time::timeout(HEALTH_WITHIN, look).await {
             Ok(found) => found.and_then(|found| found),
             Err(_) => Err(Trouble::unavailable("the disk of the content store does not answer")),

@@ -14,7 +14,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::damaged::Damaged;
-use crate::error::trouble;
+use crate::disk::Disk;
 use crate::files::Files;
 use crate::index::Index;
 use crate::keeper::{Job, Keeper, MAX_JOBS};
@@ -37,7 +37,7 @@ const HEADERS_LEN: u64 = 8 << 20;
 /// A store that works.
 pub(crate) struct Store {
     pub(crate) config: FsConfig,
-    pub(crate) layout: Arc<Layout>,
+    pub(crate) disk: Disk,
     pub(crate) index: Arc<Index>,
     pub(crate) packs: Arc<Packs>,
     pub(crate) files: Files,
@@ -84,6 +84,7 @@ impl Store {
                 "content is damaged that was found before and has not come again since"
             );
         }
+        let disk = Disk::of(&layout, config.reserved);
         let next_claim = memory.next_claim();
         let index = Arc::new(Index::new(base, memory, config.cached_places));
 
@@ -95,6 +96,7 @@ impl Store {
             index: index_of,
             packs: packs_of,
             files: files_of,
+            disk: disk.clone(),
             commands: writer.downgrade(),
             checkpoint_after: config.checkpoint_after,
             checkpoint_asked: Arc::clone(&checkpoint_asked),
@@ -122,7 +124,7 @@ impl Store {
         }
         Ok(Self {
             config,
-            layout,
+            disk,
             index,
             packs,
             files,
@@ -169,24 +171,6 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         blocking(move || keeper.send(Job::Reclaim(reply))).await?.map_err(|_| closed())?;
         answer.await.unwrap_or_else(|_| Err(closed()))
-    }
-
-    /// Bytes that are free on the disk for this process.
-    pub(crate) fn free_bytes(&self) -> Result<u64, Trouble> {
-        let found = rustix::fs::statvfs(self.layout.root());
-        let found = found.map_err(|error| trouble("look at the disk of the content store", &error.into()))?;
-        Ok(found.f_bavail.saturating_mul(found.f_frsize))
-    }
-
-    /// Whether content may take more of the disk. The system answers from memory.
-    pub(crate) fn has_room(&self) -> Result<(), Trouble> {
-        let (free, reserved) = (self.free_bytes()?, self.config.reserved);
-        if free < reserved {
-            let reason =
-                format!("{free} bytes are left on the disk, and {reserved} are kept for other things than content");
-            return Err(Trouble::Full { reason });
-        }
-        Ok(())
     }
 
     fn doors(&self) -> Result<Doors, Trouble> {

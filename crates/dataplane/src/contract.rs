@@ -148,7 +148,9 @@ pub trait Inventory: Send + Sync + 'static {
     /// The contents that an owner claims, by address, beginning after one; at most `limit`, and fewer only at the end.
     async fn contents(&self, owner: Owner, after: Option<Address>, limit: usize) -> Result<Vec<Stored>, Trouble>;
 
-    /// Gives back to the file system all room that content left behind which is gone; answers the bytes. What runs beside
-    /// goes on.
+    /// Gives back the room that content left behind which is gone; answers the bytes. What runs beside goes on.
+    ///
+    /// It is asked for every day: a backend that has to copy what is kept to get at the room may leave what costs more to
+    /// copy than it gives, which is at most a quarter of what it keeps together, as long as it has room for what comes.
     async fn reclaim(&self) -> Result<u64, Trouble>;
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mainstay_dataplane::Trouble;
 use tokio::sync::mpsc;
 
+use crate::disk::Disk;
 use crate::error::trouble;
 use crate::files::{Files, LooseFile};
 use crate::index::Index;
@@ -40,6 +41,7 @@ pub(crate) struct Keeper {
     pub index: Arc<Index>,
     pub packs: Arc<Packs>,
     pub files: Files,
+    pub disk: Disk,
     /// How it asks the writer; weak, so that the writer ends when nobody else can ask.
     pub commands: mpsc::WeakSender<Command>,
     pub checkpoint_after: usize,

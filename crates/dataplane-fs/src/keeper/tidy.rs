@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::Keeper;
 use crate::error::trouble;
+use crate::ledger::Room;
 use crate::pack::{Found, HEAD_LEN, PackId, Prefix, Scan, Spot, body_check, read_head};
 use crate::writer::{Command, Move, Moved, Packed, closed};
 
@@ -35,16 +36,18 @@ struct OnTheWay {
 }
 
 impl Keeper {
-    /// Tidies every pack that has anything in it which is not needed. Where the disk is full it goes as far as it can.
+    /// Tidies the packs that have enough in them which is not needed, and all that have any of it where content is refused
+    /// for want of room. Where the disk is full it goes as far as it can.
     pub(super) fn reclaim_packs(&mut self) -> Result<u64, Trouble> {
         let before = self.index.ledger(|ledger| ledger.pack_bytes());
+        let found = self.disk.has_room().map_or(Room::Short, |()| Room::Enough);
         let mut hindered = None;
         let mut rotated = false;
         for _ in 0..MAX_ROUNDS {
             hindered = None;
             // Once is enough: what comes to lie in the newest pack meanwhile is another reclamation's affair.
             if !rotated {
-                hindered = self.rotate_untidy().err();
+                hindered = self.rotate_untidy(found).err();
                 rotated = hindered.is_none();
             }
             let limit = match self.checkpoint() {
@@ -58,8 +61,9 @@ impl Keeper {
             let Some(limit) = limit else { break };
             let mut removed = false;
             let mut later = self.stuck.clone();
-            while let Some(pack) = self.index.ledger(|ledger| ledger.next_to_reclaim(limit, &later, hindered.is_some()))
-            {
+            loop {
+                let room = if hindered.is_some() { Room::None } else { found };
+                let Some(pack) = self.index.ledger(|ledger| ledger.next_to_reclaim(limit, &later, room)) else { break };
                 match self.tidy(pack) {
                     Ok(()) => removed = true,
                     Err(trouble) => {
@@ -93,10 +97,9 @@ impl Keeper {
         }
     }
 
-    /// Begins a new pack where there is something in the newest that is not needed.
-    fn rotate_untidy(&self) -> Result<(), Trouble> {
-        let newest = self.index.ledger(|ledger| ledger.packs().next_back());
-        if newest.is_none_or(|(_, usage)| usage.dead() == 0 && usage.graves == 0) {
+    /// Begins a new pack where there is enough in the newest that is not needed, or will not be once the older are tidied.
+    fn rotate_untidy(&self, room: Room) -> Result<(), Trouble> {
+        if !self.index.ledger(|ledger| ledger.newest_is_untidy(room)) {
             return Ok(());
         }
         let (reply, done) = oneshot::channel();
