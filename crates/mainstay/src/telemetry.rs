@@ -5,16 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mainstay_s3::noise;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
-use tracing::{Subscriber, info, warn};
+use tracing::{Event, Subscriber, info, warn};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::TryInitError;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
@@ -33,11 +34,10 @@ const BATCH_DELAY: Duration = Duration::from_secs(5);
 /// How long one request to the collector may take. It runs on a thread of its own, where nobody waits for it.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What dependencies tell that is no news of the layer's: PostgreSQL's notices, such as that a role is a member already, and
-/// each request to the S3 API that is refused, with the whole of a body that is no XML, so that anybody could fill the disk
-/// with them. Whoever wants them names these targets in Log:Filter, where a later directive for the same target takes the
-/// place of this one.
-const QUIETER: &str = "sqlx::postgres::notice=warn,s3s::ops=off,s3s::http=off";
+/// What dependencies tell that is no news of the layer's: PostgreSQL's notices, such as that a role is a member already.
+/// The S3 API has more of that. Whoever wants any of it names its target in Log:Filter, where a later directive for the same
+/// target takes the place of this one.
+const QUIETER: &str = "sqlx::postgres::notice=warn";
 
 /// How long the end of the process waits for the last spans: they are worth less than a prompt stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -120,8 +120,9 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let directives = format!("{QUIETER},{}", log.filter);
+    let directives = format!("{QUIETER},{},{}", noise::FILTERS, log.filter);
     let filter = EnvFilter::try_new(directives).map_err(TelemetryError::Filter)?;
+    let quiet = (!log.filter.contains(noise::TARGET)).then_some(WithoutNoise);
     let lines = match is_json(log.format, terminal) {
         true => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
         false => fmt::layer().with_ansi(terminal && !no_color()).with_target(false).with_writer(writer).boxed(),
@@ -129,7 +130,7 @@ where
     let traces = tracing.provider.as_ref().map(|provider| {
         tracing_opentelemetry::layer().with_tracer(provider.tracer("mainstay")).with_location(false).with_threads(false)
     });
-    Ok(tracing_subscriber::registry().with(filter).with(lines).with(traces))
+    Ok(tracing_subscriber::registry().with(filter).with(quiet).with(lines).with(traces))
 }
 
 fn is_json(format: LogFormat, terminal: bool) -> bool {
@@ -143,6 +144,15 @@ fn is_json(format: LogFormat, terminal: bool) -> bool {
 /// Whether the person at the terminal wants no colours (<https://no-color.org>).
 fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Lets pass of the S3 API's log what says why a request failed, and nothing of each that was refused.
+struct WithoutNoise;
+
+impl<S: Subscriber> Layer<S> for WithoutNoise {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        !noise::is_noise(event)
+    }
 }
 
 // === Collector ===
@@ -295,6 +305,31 @@ mod tests {
             });
             assert_eq!(lines.text().contains("already exists"), wanted, "{filter}");
             assert!(lines.text().contains("heard"), "{filter}");
+        }
+    }
+
+    #[test]
+    fn of_the_s3_api_only_causes_are_logged_with_their_requests() {
+        let none = Tracing::start(&Telemetry { otlp_endpoint: None }).unwrap();
+        let its_own = format_args!("S3Error(Inner {{ code: InternalError, message: None, source: Some(Broken) }})");
+        let refused = format_args!("S3Error(Inner {{ code: NoSuchKey, message: None, source: None }})");
+        for (filter, all) in [("info", false), ("warn", false), ("info,s3s::ops=error", true)] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let log = Log { format: LogFormat::Json, filter: filter.to_owned() };
+            let subscriber = subscriber(&log, false, move || writer.clone(), &none).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::error_span!("s3", request = "0A").in_scope(|| {
+                    tracing::error!(target: "s3s::ops", err = ?its_own, "op returns error");
+                    tracing::error!(target: "s3s::ops", err = ?refused, "op returns error");
+                    tracing::error!(target: "s3s::service", "an answer");
+                });
+            });
+            let text = lines.text();
+            assert_eq!(text.matches("Broken").count(), 1, "{filter}: {text}");
+            assert!(text.contains(r#""request":"0A""#), "{filter}: {text}");
+            assert_eq!(text.contains("NoSuchKey"), all, "{filter}: {text}");
+            assert!(!text.contains("an answer"), "{filter}: {text}");
         }
     }
 

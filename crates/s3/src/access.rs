@@ -236,8 +236,7 @@ impl S3Access for Access {
                 Ok(())
             }
             Err(failure) => {
-                failure.log(context.s3_op().name(), &arrival.id.to_string());
-                arrival.tell();
+                failure.log(context.s3_op().name(), Some(arrival.id));
                 Err(failure.into_s3())
             }
         }

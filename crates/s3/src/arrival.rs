@@ -1,7 +1,7 @@
 //! What is known of a request before anybody has looked into it.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::access::Known;
@@ -22,16 +22,7 @@ pub struct Arrival {
     pub id: RequestId,
     /// None where the request has no body.
     pub body: Option<Slot>,
-    fate: Arc<Fate>,
-}
-
-/// What becomes of a request.
-#[derive(Default)]
-struct Fate {
-    /// Once it was let in.
-    known: OnceLock<Known>,
-    /// Whether one of ours has said why it failed.
-    told: AtomicBool,
+    known: Arc<OnceLock<Known>>,
 }
 
 /// Names a request to its sender and in the log. As text it is 16 hexadecimal digits.
@@ -40,26 +31,17 @@ pub struct RequestId(u64);
 
 impl Arrival {
     pub fn new(peer: Peer, id: RequestId, body: Option<Slot>) -> Self {
-        Self { peer, id, body, fate: Arc::default() }
+        Self { peer, id, body, known: Arc::default() }
     }
 
     /// What is known of the request, once it was let in.
     pub fn known(&self) -> Option<&Known> {
-        self.fate.known.get()
+        self.known.get()
     }
 
     pub fn let_in(&self, known: Known) {
         // Once it was, it stays so.
-        let _ = self.fate.known.set(known);
-    }
-
-    /// Notes that the log has the cause of the request's failure.
-    pub fn tell(&self) {
-        self.fate.told.store(true, Ordering::Relaxed);
-    }
-
-    pub fn is_told(&self) -> bool {
-        self.fate.told.load(Ordering::Relaxed)
+        let _ = self.known.set(known);
     }
 }
 

@@ -18,7 +18,8 @@ impl S3Auth for Auth {
         match known_key(&self.0, access_key).await {
             Ok(known) => Ok(SecretKey::from(known.secret.expose_secret())),
             Err(failure) => {
-                failure.log("GetSecretKey", "");
+                // The span in which it is asked for names the request.
+                failure.log("GetSecretKey", None);
                 Err(failure.into_s3())
             }
         }

@@ -9,6 +9,7 @@ use mainstay_objects::Refusal;
 use mainstay_types::InvalidText;
 use s3s::{S3Error, S3ErrorCode};
 
+use crate::arrival::RequestId;
 use crate::body::{BodyError, Measured};
 
 /// Why a request was not carried out: S3's error, with the cause that an operator needs where it is the server's.
@@ -120,11 +121,12 @@ impl Failure {
     }
 
     /// Tells the operator of an error that is the server's. `request` names the answer that the client has.
-    pub fn log(&self, operation: &str, request: &str) {
+    pub fn log(&self, operation: &str, request: Option<RequestId>) {
         if self.0.status_code().is_none_or(|status| status.is_server_error()) {
             let cause =
                 self.0.source().map_or_else(|| self.message().to_owned(), |source| mainstay_types::chain(source));
             let code = self.0.code().as_str();
+            let request = request.map(tracing::field::display);
             match code {
                 // What nobody has built yet is no trouble.
                 "NotImplemented" => {}

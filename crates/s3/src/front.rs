@@ -102,7 +102,7 @@ impl Front {
         let pace = Pace { bytes: limits.pace_bytes, within: limits.pace_within };
         let slot = (!body.is_end_stream()).then(|| Slot::new(Paced::new(body, pace)));
         let response = self.admitted(parts, slot.clone(), peer, id, &sender).await.unwrap_or_else(|failure| {
-            failure.log(sender.method.as_str(), &text);
+            failure.log(sender.method.as_str(), Some(id));
             told(failure)
         });
         let mut response = amended(response, sender.uri.path(), sender.uri.query(), &text);
@@ -206,27 +206,16 @@ impl Front {
     }
 }
 
-/// Asks s3s, and says of its own errors what can be said: those of ours were told where they arose.
+/// Asks s3s. Why it failed is in the log then: of ours it was told where they arose, and s3s tells its own.
 async fn ask(service: &S3Service, parts: Parts, body: Body, arrival: &Arrival) -> Result<Response<Body>> {
     let mut request = HttpRequest::from_parts(parts, body);
     request.extensions_mut().insert(arrival.clone());
-    // What s3s logs of an error, where its target is let through, tells the request too.
+    // What s3s logs of an error of its own tells the request too.
     let span = tracing::error_span!("s3", request = %arrival.id);
-    let answer = service.call(request).instrument(span).await.map_err(|error| {
+    service.call(request).instrument(span).await.map_err(|error| {
         let error: Box<dyn std::error::Error + Send + Sync> = error.into();
         Failure::from(s3s::S3Error::with_source(s3s::S3ErrorCode::InternalError, error))
-    })?;
-    if let Some(said) = untold(&answer, arrival) {
-        let request = arrival.id.to_string();
-        tracing::error!(request, said, "s3s could not write an answer; its log target s3s::ops says why");
-    }
-    Ok(answer)
-}
-
-/// What s3s says of an error of its own, which nobody has told the log of.
-fn untold(answer: &Response<Body>, arrival: &Arrival) -> Option<String> {
-    let is_its_own = answer.status() == StatusCode::INTERNAL_SERVER_ERROR && !arrival.is_told();
-    is_its_own.then(|| String::from_utf8_lossy(&answer.body().bytes().unwrap_or_default()).escape_debug().to_string())
+    })
 }
 
 /// Whether a request is a form as s3s sees it: anything else that looks alike is a body whose digests are to be verified.
@@ -302,23 +291,7 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
-    use hyper::Response;
-    use s3s::Body;
-
-    use super::{Arrival, Peer, RequestId, sensible_range, untold};
-
-    #[test]
-    fn errors_of_s3s_alone_are_told_here() {
-        let peer = Peer { ip: IpAddr::from([127, 0, 0, 1]), secure: false };
-        let arrival = Arrival::new(peer, RequestId::next(), None);
-        let answer = |status: u16| Response::builder().status(status).body(Body::from("<Error>\n".to_owned())).unwrap();
-        assert_eq!(untold(&answer(500), &arrival).as_deref(), Some("<Error>\\n"));
-        assert_eq!(untold(&answer(404), &arrival), None);
-        arrival.tell();
-        assert_eq!(untold(&answer(500), &arrival), None);
-    }
+    use super::sensible_range;
 
     #[test]
     fn ranges_that_are_some() {

@@ -24,6 +24,7 @@ mod idle;
 mod linger;
 mod map;
 mod memory;
+pub mod noise;
 mod ops;
 mod refuse;
 mod serve;

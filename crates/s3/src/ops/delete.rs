@@ -81,7 +81,7 @@ pub async fn delete_objects(api: &Api, request: S3Request<DeleteObjectsInput>) -
             Ok(_) if quiet => {}
             Ok(done) => deleted.push(deleted_told(object, &done)),
             Err(failure) => {
-                failure.log("delete_objects", &id_of(&request));
+                failure.log("delete_objects", id_of(&request));
                 errors.push(Error {
                     code: Some(failure.code().to_owned()),
                     message: Some(failure.message().to_owned()),

@@ -21,7 +21,7 @@ use mainstay_types::InstanceId;
 use s3s::{S3Request, S3Response};
 
 use crate::access::{Asking, Known};
-use crate::arrival::Arrival;
+use crate::arrival::{Arrival, RequestId};
 use crate::config::S3Config;
 use crate::error::{Failure, Result};
 use crate::memory::Memory;
@@ -57,8 +57,8 @@ fn payer<'a, T>(request: &'a S3Request<T>, bucket: &'a Bucket) -> Result<&'a Ins
 }
 
 /// The name that its sender and the log know a request by.
-fn id_of<T>(request: &S3Request<T>) -> String {
-    request.extensions.get::<Arrival>().map(|arrival| arrival.id.to_string()).unwrap_or_default()
+fn id_of<T>(request: &S3Request<T>) -> Option<RequestId> {
+    request.extensions.get::<Arrival>().map(|arrival| arrival.id)
 }
 
 fn key_of(key: &str) -> Result<ObjectKey> {

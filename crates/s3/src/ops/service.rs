@@ -5,21 +5,18 @@ use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use super::{
-    Api, access_control, bucket_settings, buckets, copy, delete, form, get, list, multipart, object_settings, put,
+    Api, access_control, bucket_settings, buckets, copy, delete, form, get, id_of, list, multipart, object_settings,
+    put,
 };
-use crate::arrival::Arrival;
 
 macro_rules! operations {
     ($($name:ident($input:ident) -> $output:ident: $module:ident;)*) => {
         #[async_trait]
         impl S3 for Api {
             $(async fn $name(&self, request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
-                let arrival = request.extensions.get::<Arrival>().cloned();
+                let id = id_of(&request);
                 $module::$name(self, request).await.map_err(|failure| {
-                    if let Some(arrival) = &arrival {
-                        failure.log(stringify!($name), &arrival.id.to_string());
-                        arrival.tell();
-                    }
+                    failure.log(stringify!($name), id);
                     failure.into_s3()
                 })
             })*
