@@ -9,6 +9,7 @@ use serde_json::Value;
 /// Which crates of the house a crate may use. A crate that is not listed has no floor yet: give it one here.
 const FLOORS: &[(&str, &[&str])] = &[
     ("mainstay-types", &[]),
+    ("mainstay-listen", &[]),
     ("mainstay-domain", &["types"]),
     ("mainstay-storage", &["types"]),
     ("mainstay-engine", &["types", "dataplane"]),
@@ -39,10 +40,13 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("mainstay-authority", &["types", "engine"]),
     ("mainstay-objects", &["types", "storage", "dataplane", "bucket"]),
     ("mainstay-engine-objects", &["types", "engine", "dataplane", "bucket", "objects"]),
-    ("mainstay-s3", &["types", "bucket", "dataplane", "objects"]),
+    ("mainstay-s3", &["types", "listen", "bucket", "dataplane", "objects"]),
     // The control plane knows engines by their trait alone.
     ("mainstay-control", &["types", "domain", "storage", "engine", "dataplane", "journal", "custody"]),
-    ("mainstay-http", &["types", "domain", "storage", "engine", "journal", "custody", "control", "secrets", "objects"]),
+    (
+        "mainstay-http",
+        &["types", "listen", "domain", "storage", "engine", "journal", "custody", "control", "secrets", "objects"],
+    ),
     // The command line is a client like any other: it knows the API and nothing behind it.
     ("mainstay-cli", &["types"]),
     (

@@ -6,6 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use mainstay_listen::Peer;
 use mainstay_secrets::{Body as ReplyBody, Call, Method, Reply};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -14,7 +15,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::api::{Api, ApiState};
 use crate::caller::token_text;
 use crate::finish::Finish;
-use crate::serve::Peer;
 
 /// The largest body: a secret of the largest size in base64, with its envelope. Vault takes 32 MiB, which it has to
 /// defend with other limits; nothing that its clients send by themselves comes near this.
@@ -79,7 +79,7 @@ async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
         wrap_seconds: wrap_seconds(&parts.headers)?,
         data: Map::new(),
         raw_body: Vec::new(),
-        remote: parts.extensions.get::<Peer>().map(|Peer(address)| *address),
+        remote: parts.extensions.get::<Peer>().map(|peer| peer.ip),
     };
     let mut held = None;
     match method {

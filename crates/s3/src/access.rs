@@ -7,13 +7,14 @@ use hyper::header::IF_MATCH;
 use hyper::{HeaderMap, Uri};
 use mainstay_bucket::policy::{self, Action, Context, Request};
 use mainstay_bucket::{BucketName, ObjectKey, Tags, VersionId};
+use mainstay_listen::Peer;
 use mainstay_objects::{AccessKeyId, Bucket, Objects};
 use mainstay_types::{InstanceId, Timestamp};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result};
 
-use crate::arrival::{Arrival, Peer};
+use crate::arrival::Arrival;
 use crate::auth::known_key;
 use crate::error::{Failure, Result};
 use crate::refuse;

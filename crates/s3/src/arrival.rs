@@ -1,19 +1,12 @@
 //! What is known of a request before anybody has looked into it.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use mainstay_listen::Peer;
+
 use crate::access::Known;
 use crate::body::Slot;
-
-/// Where a connection comes from.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer {
-    pub ip: IpAddr,
-    /// Whether it is in TLS.
-    pub secure: bool,
-}
 
 /// A request as it arrived; s3s hands it on with the request.
 #[derive(Clone)]

@@ -12,6 +12,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use mainstay_bucket::BucketName;
+use mainstay_listen::{Answers, Pace, Peer};
 use mainstay_objects::{Bucket, Objects};
 use s3s::config::StaticConfigProvider;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -20,9 +21,9 @@ use tracing::Instrument;
 
 use crate::access::Access;
 use crate::amend::{amended, told};
-use crate::arrival::{Arrival, Peer, RequestId};
+use crate::arrival::{Arrival, RequestId};
 use crate::auth::Auth;
-use crate::body::{Digests, HeldLimits, Pace, Paced, Room, Slot, held};
+use crate::body::{Digests, HeldLimits, Paced, Room, Slot, held};
 use crate::config::S3Config;
 use crate::error::{Failure, Result};
 use crate::host::{Domains, Names};
@@ -91,28 +92,6 @@ impl Front {
         let forms = service(limits);
         let room = Room::new(config.limits.held_bytes);
         Self(Arc::new(Inner { s3, forms, objects, config, domains, room, open }))
-    }
-
-    pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        let id = RequestId::next();
-        let (parts, body) = request.into_parts();
-        let sender = Sender::of(&parts);
-        let text = id.to_string();
-        let limits = &self.0.config.limits;
-        let pace = Pace { bytes: limits.pace_bytes, within: limits.pace_within };
-        let slot = (!body.is_end_stream()).then(|| Slot::new(Paced::new(body, pace)));
-        let response = self.admitted(parts, slot.clone(), peer, id, &sender).await.unwrap_or_else(|failure| {
-            failure.log(sender.method.as_str(), Some(id));
-            told(failure)
-        });
-        let mut response = amended(response, sender.uri.path(), sender.uri.query(), &text);
-        self.finish(&mut response, &sender, &text);
-        if slot.is_some_and(|slot| !slot.is_at_end()) {
-            // The rest of the body may still come, or may not where its sender waited to be told to go on: what follows on this
-            // connection could be either, so that nothing may (RFC 9110, section 10.1.1).
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
     }
 
     async fn admitted(
@@ -203,6 +182,32 @@ impl Front {
             None => sender.uri.path().split('/').nth(1)?.to_owned(),
         };
         self.0.objects.bucket(&name.parse::<BucketName>().ok()?)
+    }
+}
+
+impl Answers for Front {
+    type Body = Body;
+
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let id = RequestId::next();
+        let (parts, body) = request.into_parts();
+        let sender = Sender::of(&parts);
+        let text = id.to_string();
+        let limits = &self.0.config.limits;
+        let pace = Pace { bytes: limits.pace_bytes, within: limits.pace_within };
+        let slot = (!body.is_end_stream()).then(|| Slot::new(Paced::new(body, pace)));
+        let response = self.admitted(parts, slot.clone(), peer, id, &sender).await.unwrap_or_else(|failure| {
+            failure.log(sender.method.as_str(), Some(id));
+            told(failure)
+        });
+        let mut response = amended(response, sender.uri.path(), sender.uri.query(), &text);
+        self.finish(&mut response, &sender, &text);
+        if slot.is_some_and(|slot| !slot.is_at_end()) {
+            // The rest of the body may still come, or may not where its sender waited to be told to go on: what follows on this
+            // connection could be either, so that nothing may (RFC 9110, section 10.1.1).
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 

@@ -1,7 +1,7 @@
 //! The S3 API over HTTP.
 //!
 //! ```text
-//! connection ─ serve ─ front: preflights, what may not be asked ─ s3s: routes, signatures, XML ─ access: who may ─ ops ─ objects
+//! connection ─ listen ─ front: preflights, what may not be asked ─ s3s: routes, signatures, XML ─ access: who may ─ ops ─ objects
 //!                                                                                                          │
 //!                                                                    map: S3's types <-> those of bucket and objects
 //! ```
@@ -20,15 +20,12 @@ mod cors;
 mod error;
 mod front;
 mod host;
-mod idle;
-mod linger;
 mod map;
 mod memory;
 pub mod noise;
 mod ops;
 mod refuse;
 mod serve;
-mod stall;
 
 pub use config::{Limits, S3Config};
 pub use serve::{serve, serve_while};

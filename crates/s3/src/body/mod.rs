@@ -21,7 +21,7 @@ pub use digest::{Digester, of_parts};
 pub use form::FormHead;
 pub use framing::{Credential, Framing, region_of};
 pub use held::{Digests, HeldLimits, Room, held, md5_of_header};
-pub use paced::{Pace, Paced};
+pub use paced::Paced;
 pub use slot::Slot;
 pub use upload::{Received, Upload, Wanted, WantedChecksum};
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use hyper::body::{Body as _, Incoming};
+use mainstay_listen::Pace;
 use tokio::time::{Instant, Sleep};
 
 use super::BodyError;
@@ -23,13 +24,6 @@ pub struct Paced {
     received: u64,
     wait: Option<(Instant, Pin<Box<Sleep>>)>,
     ended: Arc<AtomicBool>,
-}
-
-/// How slowly a body may come.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    pub bytes: u64,
-    pub within: Duration,
 }
 
 impl Paced {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use crate::body::Pace;
+use crate::Pace;
 
 /// A connection that breaks off once too little could be written for some time. Only the time that is spent waiting for
 /// the other end counts against it.
 pub struct Unstalled<S> {
     stream: S,
-    pace: Pace,
+    pace: Option<Pace>,
     /// Waited since the last time that enough was taken.
     waited: Duration,
     /// Bytes taken since then.
@@ -23,7 +23,7 @@ pub struct Unstalled<S> {
 }
 
 impl<S> Unstalled<S> {
-    pub fn new(stream: S, pace: Pace) -> Self {
+    pub fn new(stream: S, pace: Option<Pace>) -> Self {
         Self { stream, pace, waited: Duration::ZERO, taken: 0, wait: None }
     }
 
@@ -34,17 +34,18 @@ impl<S> Unstalled<S> {
         outcome: Poll<io::Result<T>>,
         bytes: impl FnOnce(&T) -> usize,
     ) -> Poll<io::Result<T>> {
+        let Some(pace) = self.pace else { return outcome };
         if let Poll::Ready(done) = &outcome {
             if let Some((since, _)) = self.wait.take() {
                 self.waited += since.elapsed();
             }
             self.taken += done.as_ref().map_or(0, bytes) as u64;
-            if self.taken >= self.pace.bytes {
+            if self.taken >= pace.bytes {
                 (self.waited, self.taken) = (Duration::ZERO, 0);
             }
             return outcome;
         }
-        let left = self.pace.within.saturating_sub(self.waited);
+        let left = pace.within.saturating_sub(self.waited);
         let (_, sleep) = self.wait.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
         ready!(sleep.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -99,7 +100,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::Unstalled;
-    use crate::body::Pace;
+    use crate::Pace;
 
     const WITHIN: Duration = Duration::from_millis(400);
 
@@ -113,7 +114,7 @@ mod tests {
             }
         });
         let begun = Instant::now();
-        let mut stream = Unstalled::new(near, Pace { bytes: 1000, within: WITHIN });
+        let mut stream = Unstalled::new(near, Some(Pace { bytes: 1000, within: WITHIN }));
         let outcome = stream.write_all(&[0; 12_000]).await;
         reader.abort();
         (begun.elapsed(), outcome.is_ok())
