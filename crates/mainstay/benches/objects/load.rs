@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use crc_fast::CrcAlgorithm;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -26,14 +28,24 @@ impl Load {
     }
 }
 
-/// Puts objects of a size under keys of their own until the time is over; answers how many each connection made.
-pub async fn put(
-    account: &Account,
-    size: usize,
-    connections: usize,
-    window: Duration,
-    series: u64,
-) -> (Load, Vec<u64>) {
+/// What is put.
+#[derive(Debug, Clone, Copy)]
+pub struct Body {
+    pub size: usize,
+    /// Whether the client sends its CRC64NVME, so that nobody has to give it an MD5.
+    pub checksum: bool,
+}
+
+impl Body {
+    fn headers(self, body: &[u8]) -> Vec<(&'static str, String)> {
+        let crc = || BASE64_STANDARD.encode(crc_fast::checksum(CrcAlgorithm::Crc64Nvme, body).to_be_bytes());
+        self.checksum.then(|| ("x-amz-checksum-crc64nvme", crc())).into_iter().collect()
+    }
+}
+
+/// Puts objects under keys of their own until the time is over; answers how many each connection made.
+pub async fn put(account: &Account, what: Body, connections: usize, window: Duration, series: u64) -> (Load, Vec<u64>) {
+    let size = what.size;
     let started = Instant::now();
     let tasks = (0..connections).map(|connection| {
         let account = account.clone();
@@ -44,7 +56,8 @@ pub async fn put(
             let mut made = 0;
             while made == 0 || started.elapsed() < window {
                 stamp(&mut body, (series << 40) | ((connection as u64) << 28) | made);
-                let mut request = account.head("PUT", &account.path(&key(series, connection, made)), Some(size));
+                let path = account.path(&key(series, connection, made));
+                let mut request = account.head_with("PUT", &path, Some(size), &what.headers(&body));
                 if size <= STAMP_EVERY {
                     request.extend_from_slice(&body);
                     stream.write_all(&request).await.unwrap();

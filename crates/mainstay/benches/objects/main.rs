@@ -1,7 +1,7 @@
 //! Figures of object storage: ours, Garage and s3s-fs in turns, with one client, in one run.
 //!
 //! `cargo bench -p mainstay --bench objects`; `-- --quick` takes shorter windows and fewer objects, and one or more of
-//! `4KiB`, `64KiB`, `1MiB`, `64MiB` and `million` stand for themselves alone. Ours is durable before it
+//! `4KiB`, `64KiB`, `1MiB`, `64MiB`, `64MiBwithCRC64NVME` and `million` stand for themselves alone. Ours is durable before it
 //! answers; the others sync nothing. Client and servers share the machine.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails stops")]
@@ -18,9 +18,16 @@ mod sign;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use load::Body;
 use peers::Peer;
 
-const SIZES: [(&str, usize); 4] = [("4 KiB", 4 << 10), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20), ("64 MiB", 64 << 20)];
+const BODIES: [(&str, Body); 5] = [
+    ("4 KiB", Body { size: 4 << 10, checksum: false }),
+    ("64 KiB", Body { size: 64 << 10, checksum: false }),
+    ("1 MiB", Body { size: 1 << 20, checksum: false }),
+    ("64 MiB", Body { size: 64 << 20, checksum: false }),
+    ("64 MiB with CRC64NVME", Body { size: 64 << 20, checksum: true }),
+];
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
 
 fn main() {
@@ -31,8 +38,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         limits::print();
-        for (name, size) in SIZES.into_iter().filter(|(name, _)| wanted(name)) {
-            throughput(name, size, quick).await;
+        for (name, body) in BODIES.into_iter().filter(|(name, _)| wanted(name)) {
+            throughput(name, body, quick).await;
         }
         if wanted("million") {
             million::print(if quick { 100_000 } else { 1_000_000 }).await;
@@ -41,7 +48,10 @@ fn main() {
 }
 
 /// PUT and GET of one size, each peer in turns; a round's figures are held against one another, and the medians shown.
-async fn throughput(name: &str, size: usize, quick: bool) {
+/// What is put with a checksum is got as fast as what is not.
+async fn throughput(name: &str, body: Body, quick: bool) {
+    let size = body.size;
+    let methods: &[_] = if body.checksum { &["PUT"] } else { &["PUT", "GET"] };
     let (rounds, window) = if quick { (2, Duration::from_millis(700)) } else { (3, Duration::from_millis(1500)) };
     let peers: Vec<Peer> = [Some(peers::ours()), peers::garage(), peers::s3s_fs(), Some(peers::wire(size))]
         .into_iter()
@@ -56,10 +66,12 @@ async fn throughput(name: &str, size: usize, quick: bool) {
                 series += 1;
                 // What others have written and not synced would otherwise be written while the next is measured.
                 rustix::fs::sync();
-                let (put, made) = load::put(&peer.account, size, connections, window, series).await;
-                let get = load::get(&peer.account, size, &made, window, series).await;
+                let (put, made) = load::put(&peer.account, body, connections, window, series).await;
                 figures.entry((connections, "PUT", peer.name)).or_default().push(put.rate());
-                figures.entry((connections, "GET", peer.name)).or_default().push(get.rate());
+                if methods.contains(&"GET") {
+                    let get = load::get(&peer.account, size, &made, window, series).await;
+                    figures.entry((connections, "GET", peer.name)).or_default().push(get.rate());
+                }
             }
         }
     }
@@ -67,9 +79,9 @@ async fn throughput(name: &str, size: usize, quick: bool) {
     let scale = if size < 1 << 20 { 1.0 } else { size as f64 / 1e6 };
     println!("\n{name}, {unit}: the medians of {rounds} rounds; in brackets ours as a multiple of it");
     println!("{:<16} {:>12} {:>20} {:>20} {:>20}", "", "ours", "Garage", "s3s-fs", "the wire alone");
-    for method in ["PUT", "GET"] {
+    for method in methods {
         for connections in CONNECTIONS {
-            let of = |peer| figures.get(&(connections, method, peer)).map(|rates| median(rates.clone()) * scale);
+            let of = |peer| figures.get(&(connections, *method, peer)).map(|rates| median(rates.clone()) * scale);
             let ours = of("ours").unwrap();
             let beside = |peer| match of(peer) {
                 Some(theirs) => format!("{theirs:.0} ({:.2})", ours / theirs),

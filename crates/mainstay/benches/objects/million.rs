@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{Layer, Options, until};
-use crate::load;
+use crate::load::{self, Body};
 use crate::peers::{bucket_of, peak_memory};
 use crate::sign::Account;
 
-const SIZE: usize = 4 << 10;
+const BODY: Body = Body { size: 4 << 10, checksum: false };
 const CONNECTIONS: usize = 32;
 /// Ticks of `/proc/PID/stat` in a second, on every architecture that Linux has today.
 const TICKS: f64 = 100.0;
@@ -24,7 +24,7 @@ pub async fn print(objects: u64) {
         let (mut requests, started) = (0, Instant::now());
         while requests < part {
             series += 1;
-            requests += load::put(&account, SIZE, CONNECTIONS, Duration::from_secs(1), series).await.0.requests;
+            requests += load::put(&account, BODY, CONNECTIONS, Duration::from_secs(1), series).await.0.requests;
         }
         rates.push(requests as f64 / started.elapsed().as_secs_f64());
         made += requests;

@@ -21,6 +21,17 @@ pub struct Account {
 impl Account {
     /// The head of a request, and all of it where it has no body.
     pub fn head(&self, method: &str, path_and_query: &str, body: Option<usize>) -> Vec<u8> {
+        self.head_with(method, path_and_query, body, &[])
+    }
+
+    /// The same with further headers, which are signed.
+    pub fn head_with(
+        &self,
+        method: &str,
+        path_and_query: &str,
+        body: Option<usize>,
+        further: &[(&str, String)],
+    ) -> Vec<u8> {
         let host = format!("127.0.0.1:{}", self.port);
         let url = format!("http://{host}{path_and_query}");
         let identity = Credentials::new(&self.access_key, &self.secret, None, None, "bench").into();
@@ -37,13 +48,15 @@ impl Account {
             .build()
             .unwrap()
             .into();
-        let headers = [("host", host.as_str())];
-        let request = SignableRequest::new(method, &url, headers.into_iter(), SignableBody::UnsignedPayload).unwrap();
+        let further = further.iter().map(|(name, value)| (*name, value.as_str()));
+        let headers = [("host", host.as_str())].into_iter().chain(further.clone());
+        let request = SignableRequest::new(method, &url, headers, SignableBody::UnsignedPayload).unwrap();
         let (instructions, _) = sign(request, &parameters).unwrap().into_parts();
         let (signed, _) = instructions.into_parts();
         let mut head = format!("{method} {path_and_query} HTTP/1.1\r\nhost: {host}\r\n");
-        for header in signed {
-            head.push_str(&format!("{}: {}\r\n", header.name(), header.value()));
+        let signed: Vec<_> = signed.iter().map(|header| (header.name(), header.value())).collect();
+        for (name, value) in signed.into_iter().chain(further) {
+            head.push_str(&format!("{name}: {value}\r\n"));
         }
         if let Some(length) = body {
             head.push_str(&format!("content-length: {length}\r\n"));
