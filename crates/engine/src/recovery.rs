@@ -252,6 +252,17 @@ pub trait Recovery: Send + Sync {
         archive: &Archive,
     ) -> Result<Rehearsal, EngineError>;
 
+    /// Contents of the archive that a backup refers to beside its parts, some of them perhaps more than once. They were kept for this
+    /// backup or an earlier one, and have to stay as long as any backup refers to them.
+    async fn contents(
+        &self,
+        backup: &Backup,
+        archive: &Archive,
+    ) -> Result<BoxStream<'static, Result<Address, EngineError>>, EngineError> {
+        let (_, _) = (backup, archive);
+        Ok(futures::stream::empty().boxed())
+    }
+
     /// Removes the scratch clusters of control planes that are gone, with their processes.
     async fn clear_scratch(&self) -> Result<(), EngineError>;
 }
@@ -324,6 +335,17 @@ impl Backup {
     /// What the engine noted under this name.
     pub fn note(&self, name: &str) -> Result<&str, EngineError> {
         self.notes.get(name).map(String::as_str).ok_or_else(|| self.lacks(&format!("note {name}")))
+    }
+
+    /// Refuses a moment that an engine without a log can not bring back: all but the end of the backup.
+    pub fn admit_without_log(&self, until: Until) -> Result<(), EngineError> {
+        match until {
+            Until::Time(time) if time != self.ended_at => Err(EngineError::permanent(
+                format!("{} keeps no log, and {time} is not the moment of the backup, {}", self.engine, self.ended_at),
+                "name the moment of a backup, or none",
+            )),
+            Until::Backup | Until::Latest | Until::Time(_) => Ok(()),
+        }
     }
 
     fn lacks(&self, what: &str) -> EngineError {

@@ -15,6 +15,7 @@ mod process;
 mod procfs;
 mod program;
 mod record;
+mod scratch;
 mod stragglers;
 mod user;
 
@@ -29,5 +30,6 @@ pub use machine::Machine;
 pub use process::{Process, ProcessError, StopStep};
 pub use program::run_program;
 pub use rustix::process::Signal;
+pub use scratch::{Removal, Removals};
 pub use stragglers::end_stragglers;
 pub use user::{EngineUser, UserError};
