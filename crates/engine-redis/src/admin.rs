@@ -105,12 +105,18 @@ impl Admin {
         if let Some(connection) = &*held {
             return Ok(connection.clone());
         }
+        Ok(held.insert(Connection(self.connect_apart(0).await?)).clone())
+    }
+
+    /// A connection for one purpose, to one of the server's databases.
+    pub async fn connect_apart(&self, database: u64) -> Result<MultiplexedConnection, RedisError> {
         let secret = admin_secret(&self.directory)
             .map_err(|error| std::io::Error::other(format!("who we are could not be proved: {error}")))?;
         let settings = RedisConnectionInfo::default()
             .set_username(ADMIN)
             .set_password(secret.expose_secret())
-            .set_skip_set_lib_name();
+            .set_skip_set_lib_name()
+            .set_db(i64::try_from(database).unwrap_or(0));
         let address = ConnectionAddr::Unix(Self::socket(&self.directory)).into_connection_info()?;
         let client = Client::open(address.set_redis_settings(settings))?;
         let config = AsyncConnectionConfig::new()
@@ -119,7 +125,7 @@ impl Admin {
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         // Ours is not the connection that goes when clients' buffers take too much.
         redis::cmd("CLIENT").arg("NO-EVICT").arg("ON").query_async::<()>(&mut connection).await?;
-        Ok(held.insert(Connection(connection)).clone())
+        Ok(connection)
     }
 }
 

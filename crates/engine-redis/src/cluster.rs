@@ -203,6 +203,23 @@ impl Cluster {
         self.process.remove().await
     }
 
+    /// Ends its process at once and removes everything of it: for what nobody misses.
+    pub async fn discard(&self, config: &RedisConfig) -> Result<(), EngineError> {
+        self.process.stop(|| self.launch(config), &STOP[1..]).await?;
+        self.forget().await;
+        self.remove().await
+    }
+
+    /// Gives the data of a server that runs another identity.
+    pub async fn rename(&self, config: &RedisConfig, spec: &ClusterSpec, identity: &str) -> Result<(), EngineError> {
+        let record = self.record(spec)?.named(identity);
+        if offering::persistence(spec.plan, &spec.parameters) == Persistence::Cache {
+            return data::write_record(&self.directory, &record, &config.user);
+        }
+        marker::write(&self.admin, identity, offering::fsync(spec.plan, &spec.parameters)).await?;
+        data::write_record(&self.directory, &record.marked(), &config.user)
+    }
+
     /// Sees to it that the cluster has a certificate where it speaks TLS, and answers whether that is a new one.
     pub async fn renew_certificate(&self, config: &RedisConfig, spec: &ClusterSpec) -> Result<bool, EngineError> {
         if !offering::tls(spec.plan, &spec.parameters) {

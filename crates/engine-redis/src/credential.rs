@@ -8,9 +8,9 @@ use secrecy::SecretString;
 use crate::admin::{failed, hashed};
 use crate::cluster::Cluster;
 use crate::config::RedisConfig;
-use crate::instance;
 use crate::observe::{self, Wanted};
 use crate::script;
+use crate::{data, instance, user};
 
 /// Makes a credential work, or brings it back; its sessions go on.
 pub(crate) async fn bind(
@@ -25,6 +25,12 @@ pub(crate) async fn bind(
         return Err(EngineError::permanent(
             format!("{} carries out no statements", config.flavour.name()),
             "bind without statements: a binding may all that its instance's owner may",
+        ));
+    }
+    if data::is_instance_closed(&cluster.directory, &instance.id) {
+        return Err(EngineError::permanent(
+            format!("instance {} has half of its data, because a restore of it did not come to its end", instance.id),
+            "restore it again",
         ));
     }
     let attempt = || failed(format!("binding {} could not be made", credential.binding));
@@ -72,7 +78,7 @@ pub(crate) async fn put_users_right(cluster: &Cluster) -> Result<(), EngineError
         let users = observe::users(cluster).await?;
         let strangers: Vec<&String> = users.keys().filter(|name| observe::is_stranger(name)).collect();
         let mut commands = redis::pipe();
-        commands.cmd("ACL").arg("SETUSER").arg("default").arg(&["reset", "off"]).ignore();
+        commands.cmd("ACL").arg("SETUSER").arg(user::DEFAULT).arg(&user::DEFAULT_RULES).ignore();
         if !strangers.is_empty() {
             commands.cmd("ACL").arg("DELUSER").arg(&strangers).ignore();
         }

@@ -9,12 +9,14 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::path::{Path, PathBuf};
 
 use mainstay_engine::EngineError;
 use mainstay_engine::supervise::{ClusterDirectory, EngineUser, read_file, write_derived_file, write_file};
+use mainstay_types::InstanceId;
 use serde::{Deserialize, Serialize};
 
-use crate::user::{ADMIN, User, parse_line};
+use crate::user::{ADMIN, DEFAULT, User, parse_line};
 
 /// The version of `cluster.json`.
 const FORMAT: u32 = 1;
@@ -43,6 +45,11 @@ pub(crate) enum DataDirectory {
 }
 
 impl Record {
+    /// The same with another identity.
+    pub fn named(self, identity: &str) -> Self {
+        Self { identity: identity.to_owned(), ..self }
+    }
+
     /// The record of data that tells its identity itself.
     pub fn marked(self) -> Self {
         Self { marked: true, ..self }
@@ -87,7 +94,7 @@ pub(crate) fn write_record(
     write_record_in(&directory.data(), record, user)
 }
 
-fn write_record_in(data: &std::path::Path, record: &Record, user: &EngineUser) -> Result<(), EngineError> {
+pub(crate) fn write_record_in(data: &Path, record: &Record, user: &EngineUser) -> Result<(), EngineError> {
     let text =
         serde_json::to_string(record).map_err(|error| EngineError::transient_from("no record was made", error))?;
     write_file(data, RECORD, &text, user)
@@ -128,12 +135,11 @@ pub(crate) fn remove_users(
 fn with_us(text: &str, hash: &str) -> String {
     let ours = |line: &&str| {
         let name = line.split_ascii_whitespace().nth(1);
-        matches!(name, Some("default" | ADMIN))
+        matches!(name, Some(DEFAULT | ADMIN))
     };
     // What is no user is what a machine that lost its power left there.
     let others = text.lines().filter(|line| line.starts_with("user ")).filter(|line| !ours(line));
-    let mut lines =
-        vec!["user default off resetchannels -@all".to_owned(), format!("user {ADMIN} on #{hash} ~* &* +@all")];
+    let mut lines = vec![format!("user {DEFAULT} off ~* &* +@all"), format!("user {ADMIN} on #{hash} ~* &* +@all")];
     lines.extend(others.map(str::to_owned));
     lines.join("\n") + "\n"
 }
@@ -145,10 +151,27 @@ pub(crate) fn is_closed(directory: &ClusterDirectory) -> bool {
 
 /// Keeps a cluster closed to its clients, or no longer.
 pub(crate) fn keep_closed(directory: &ClusterDirectory, closed: bool) -> Result<(), EngineError> {
-    let path = closed_file(directory);
+    keep(directory, &closed_file(directory), closed)
+}
+
+/// Whether an instance lets nobody in until it was restored: half of its data may be there.
+pub(crate) fn is_instance_closed(directory: &ClusterDirectory, instance: &InstanceId) -> bool {
+    closed_instance_file(directory, instance).exists()
+}
+
+/// Keeps an instance closed to its bindings, or no longer.
+pub(crate) fn keep_instance_closed(
+    directory: &ClusterDirectory,
+    instance: &InstanceId,
+    closed: bool,
+) -> Result<(), EngineError> {
+    keep(directory, &closed_instance_file(directory, instance), closed)
+}
+
+fn keep(directory: &ClusterDirectory, path: &Path, closed: bool) -> Result<(), EngineError> {
     let kept = match closed {
-        true => File::create(&path).and_then(|file| file.sync_all()),
-        false => match fs::remove_file(&path) {
+        true => File::create(path).and_then(|file| file.sync_all()),
+        false => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
@@ -157,8 +180,12 @@ pub(crate) fn keep_closed(directory: &ClusterDirectory, closed: bool) -> Result<
     durable.map_err(|error| EngineError::transient_from(format!("{} could not be changed", path.display()), error))
 }
 
-fn closed_file(directory: &ClusterDirectory) -> std::path::PathBuf {
+fn closed_file(directory: &ClusterDirectory) -> PathBuf {
     directory.root().join("closed")
+}
+
+fn closed_instance_file(directory: &ClusterDirectory, instance: &InstanceId) -> PathBuf {
+    directory.root().join(format!("closed-{}", instance.suffix()))
 }
 
 #[cfg(test)]
@@ -167,7 +194,7 @@ mod tests {
 
     #[test]
     fn we_are_in_the_users_file_and_nobody_without_a_password_is() {
-        let expected = "user default off resetchannels -@all\nuser mainstay on #aa ~* &* +@all\n";
+        let expected = "user default off ~* &* +@all\nuser mainstay on #aa ~* &* +@all\n";
         assert_eq!(with_us("", "aa"), expected);
         let damaged =
             "user b_x_1 on #bb ~* -@all\nuser default on nopass ~* &* +@all\n\n\0\nuser mainstay on #old +@all\n";

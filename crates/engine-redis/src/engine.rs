@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstay_engine::supervise::{ClusterDirectory, write_derived_file};
+use mainstay_engine::recovery::Recovery;
+use mainstay_engine::supervise::{ClusterDirectory, Removals, write_derived_file};
 use mainstay_engine::{
     Availability, ClusterSpec, CredentialSpec, Engine, EngineError, Following, InstanceSpec, Started,
 };
@@ -28,6 +29,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct RedisEngine {
     pub(crate) config: RedisConfig,
+    /// Of the scratch clusters that restores and drills make.
+    pub(crate) removals: Removals,
     offering: Offering,
     clusters: Mutex<HashMap<ClusterName, Arc<Cluster>>>,
 }
@@ -36,7 +39,7 @@ impl RedisEngine {
     /// An engine that keeps its clusters where the configuration says. Nothing is started or read yet.
     pub fn new(config: RedisConfig) -> Self {
         let offering = offering::offering(config.flavour, config.shared_port);
-        Self { config, offering, clusters: Mutex::default() }
+        Self { config, removals: Removals::default(), offering, clusters: Mutex::default() }
     }
 
     /// A cluster that has a process, so that asking its server makes sense.
@@ -230,6 +233,10 @@ impl Engine for RedisEngine {
         let asking = tokio::time::timeout(ANSWER_PATIENCE, Info::ask(&cluster.admin));
         let unanswered = || EngineError::transient(format!("cluster {} does not answer", spec.name));
         Ok(figures::figures(&asking.await.map_err(|_| unanswered())??))
+    }
+
+    fn recovery(&self) -> Option<&dyn Recovery> {
+        Some(self)
     }
 
     async fn follow(

@@ -47,12 +47,28 @@ impl Info {
 
     /// Keys in all databases.
     pub fn keys(&self) -> u64 {
-        let databases =
-            self.0.iter().filter(|(name, _)| name.strip_prefix("db").is_some_and(|rest| rest.parse::<u16>().is_ok()));
-        // keys=1,expires=0,avg_ttl=0
-        let keys =
-            databases.filter_map(|(_, value)| value.strip_prefix("keys=")?.split(',').next()?.parse::<u64>().ok());
-        keys.sum()
+        self.in_databases("keys=").map(|(_, keys)| keys).sum()
+    }
+
+    /// Keys in all databases that expire at some time.
+    pub fn expiring(&self) -> u64 {
+        self.in_databases("expires=").map(|(_, keys)| keys).sum()
+    }
+
+    /// The numbers of the databases that have keys.
+    pub fn databases(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self.in_databases("keys=").map(|(number, _)| number).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// What is said of each database: `db0:keys=1,expires=0,avg_ttl=0`.
+    fn in_databases(&self, figure: &str) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().filter_map(move |(name, value)| {
+            let number = name.strip_prefix("db")?.parse().ok()?;
+            let value = value.split(',').find_map(|word| word.strip_prefix(figure))?;
+            Some((number, value.parse().ok()?))
+        })
     }
 
     /// Why it takes no writes although it answers; none where it does.
@@ -78,6 +94,7 @@ mod tests {
         );
         assert_eq!(info.version(Flavour::Valkey), Some(Version::new(9, 1, 2)));
         assert_eq!((info.keys(), info.is_replica(), info.refuses_writes()), (7, false, None));
+        assert_eq!((info.expiring(), info.databases()), (1, vec![0, 11]));
         assert!(Info::parse("aof_enabled:1\naof_last_write_status:err").refuses_writes().is_some());
         assert_eq!(Info::parse("").keys(), 0);
     }

@@ -8,7 +8,7 @@ use crate::admin::{Admin, failed};
 use crate::cluster::Cluster;
 use crate::config::RedisConfig;
 use crate::user::{User, instance_user};
-use crate::{observe, rights, script};
+use crate::{data, observe, rights, script};
 
 /// Keys that are removed at once: few enough that others are served in between.
 const BATCH: usize = 1_000;
@@ -39,10 +39,7 @@ pub(crate) async fn deprovision(
         if !credentials.is_empty() {
             cluster.admin.query::<()>(redis::cmd("ACL").arg("DELUSER").arg(&credentials)).await?;
         }
-        match spec.plan {
-            Plan::Dedicated => cluster.admin.query::<()>(redis::cmd("FLUSHALL").arg("ASYNC")).await?,
-            Plan::Shared => remove_keys(&cluster.admin, &rights::prefix(spec.plan, &instance.id)).await?,
-        }
+        remove_data(cluster, spec, instance).await?;
         cluster.admin.query::<()>(redis::cmd("ACL").arg("DELUSER").arg(instance_user(&instance.id))).await?;
         cluster.admin.save_users().await?;
         Ok(credentials.into_iter().map(str::to_owned).collect::<Vec<_>>())
@@ -50,7 +47,19 @@ pub(crate) async fn deprovision(
     let removed = script::take_away(cluster, config, of_instance, remove).await;
     let credentials = removed.map_err(failed(format!("instance {} could not be removed", instance.id)))?;
     credentials.iter().for_each(|username| cluster.verifiers.forget(username));
-    Ok(())
+    data::keep_instance_closed(&cluster.directory, &instance.id, false)
+}
+
+/// Removes all that an instance holds. Nobody may be there who adds to it.
+pub(crate) async fn remove_data(
+    cluster: &Cluster,
+    spec: &ClusterSpec,
+    instance: &InstanceSpec,
+) -> Result<(), RedisError> {
+    match spec.plan {
+        Plan::Dedicated => cluster.admin.query::<()>(redis::cmd("FLUSHALL").arg("ASYNC")).await,
+        Plan::Shared => remove_keys(&cluster.admin, &rights::prefix(spec.plan, &instance.id)).await,
+    }
 }
 
 /// Whether an instance was made.

@@ -32,6 +32,7 @@ mod instance;
 mod marker;
 mod observe;
 mod offering;
+mod recovery;
 mod replication;
 mod rights;
 mod script;

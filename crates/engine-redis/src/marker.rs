@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use mainstay_engine::EngineError;
-use redis::{Value, from_redis_value_ref};
+use redis::{Cmd, Value, from_redis_value_ref};
 
 use crate::admin::{Admin, failed};
 
@@ -28,15 +28,13 @@ pub(crate) async fn read(admin: &Admin) -> Result<Option<String>, EngineError> {
 /// Writes it, and sees it on disk: `fsync` is what the server is set to otherwise.
 pub(crate) async fn write(admin: &Admin, identity: &str, fsync: &str) -> Result<(), EngineError> {
     let set = |value: &str| redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg(value).clone();
-    let commands = redis::pipe()
-        .add_command(set("always"))
-        .cmd("FUNCTION")
-        .arg("LOAD")
-        .arg("REPLACE")
-        .arg(library(identity))
-        .add_command(set(fsync))
-        .clone();
+    let commands = redis::pipe().add_command(set("always")).add_command(load(identity)).add_command(set(fsync)).clone();
     admin.query_all::<()>(&commands).await.map_err(failed("the identity could not be written into the data"))
+}
+
+/// The command that writes it.
+pub(crate) fn load(identity: &str) -> Cmd {
+    redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(library(identity)).clone()
 }
 
 /// Removes what a copy has of its source.

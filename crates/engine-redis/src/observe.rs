@@ -189,8 +189,11 @@ async fn changed_settings(
 /// What is wrong with the users that are nobody's binding.
 fn changed_users(users: &BTreeMap<String, User>) -> Vec<String> {
     let mut changes = Vec::new();
-    if users.get("default").is_none_or(|user| user.enabled || user.rules.iter().any(|rule| rule.starts_with('+'))) {
+    let default = users.get(user::DEFAULT);
+    if default.is_none_or(|user| !user.is_default_shut_off()) {
         changes.push("the user default is not shut off".to_owned());
+    } else if default.is_some_and(|user| !user.may_everything()) {
+        changes.push("the user default may not replay transactions".to_owned());
     }
     let strangers = users.keys().filter(|name| is_stranger(name));
     changes.extend(strangers.map(|name| format!("the user {name} is nobody's")));
@@ -199,7 +202,7 @@ fn changed_users(users: &BTreeMap<String, User>) -> Vec<String> {
 
 /// Whether we make no user of this name.
 pub(crate) fn is_stranger(name: &str) -> bool {
-    !user::belongs_to_tenants(name) && !matches!(name, "default" | ADMIN | user::FOLLOWER)
+    !user::belongs_to_tenants(name) && !matches!(name, user::DEFAULT | ADMIN | user::FOLLOWER)
 }
 
 /// Whether a binding has more sessions than it may.
@@ -351,11 +354,13 @@ mod tests {
 
     #[test]
     fn users_of_nobody_are_told() {
-        let shut = User { rules: words(&["-@all"]), ..User::default() };
+        let shut = User { rules: words(&["+@all"]), patterns: words(&["&*", "~*"]), ..User::default() };
         let mut users = [("default", shut.clone()), ("mainstay", good()), ("b_x_1", good()), ("i_x", good())]
             .map(|(name, user)| (name.to_owned(), user))
             .into();
         assert_eq!(changed_users(&users), Vec::<String>::new());
+        users.insert("default".to_owned(), User { rules: words(&["-@all"]), ..shut.clone() });
+        assert_eq!(changed_users(&users), ["the user default may not replay transactions"]);
         users.insert("default".to_owned(), User { enabled: true, ..shut });
         users.insert("eve".to_owned(), good());
         assert_eq!(changed_users(&users), ["the user default is not shut off", "the user eve is nobody's"]);

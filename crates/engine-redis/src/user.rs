@@ -11,6 +11,11 @@ use mainstay_types::{InstanceId, Timestamp};
 
 /// Who we are to a server.
 pub(crate) const ADMIN: &str = "mainstay";
+/// Whom a server takes everybody for who has not proved who he is, and itself when it reads its append-only file: it drops each
+/// transaction there that this user may not carry out. So it may everything, and nobody can be it: it is off and has no password.
+pub(crate) const DEFAULT: &str = "default";
+/// What makes it so.
+pub(crate) const DEFAULT_RULES: [&str; 5] = ["reset", "off", "~*", "&*", "+@all"];
 /// Who a source is followed as, while its data moves to another cluster.
 pub(crate) const FOLLOWER: &str = "mainstay-follower";
 /// Beginnings of the names of users that stand for credentials and instances.
@@ -73,6 +78,16 @@ pub(crate) fn belongs_to_tenants(name: &str) -> bool {
 }
 
 impl User {
+    /// Whether it is what the default user has to be.
+    pub fn is_default_shut_off(&self) -> bool {
+        !self.enabled && self.passwords.is_empty() && !self.rules.iter().any(|rule| rule == "nopass")
+    }
+
+    /// Whether it may replay what anybody did.
+    pub fn may_everything(&self) -> bool {
+        self.rules == ["+@all"] && self.patterns == ["&*", "~*"]
+    }
+
     /// The rules that make it again elsewhere, with the commands that credentials have there.
     pub fn acl(&self, commands: &[&'static str]) -> Vec<String> {
         let mut rules = vec!["reset".to_owned()];

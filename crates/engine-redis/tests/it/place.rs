@@ -77,6 +77,22 @@ impl Place {
         record["pid"].as_i64().unwrap().try_into().unwrap()
     }
 
+    /// Directories of scratch clusters, by name.
+    pub fn scratch_remains(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.clusters).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("scratch")).collect()
+    }
+
+    /// Processes that work in the directory of a scratch cluster.
+    pub fn scratch_processes(&self) -> Vec<String> {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let directories = processes.filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok());
+        let scratch = self.clusters.join("scratch").to_string_lossy().into_owned();
+        let directories = directories.map(|directory| directory.to_string_lossy().into_owned());
+        directories.filter(|directory| directory.starts_with(&scratch)).collect()
+    }
+
     pub fn kill(&self, cluster: &ClusterSpec) {
         let pid = rustix::process::Pid::from_raw(self.server_pid(cluster)).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();

@@ -73,6 +73,35 @@ fn a_killed_server_keeps_what_it_promised() {
     });
 }
 
+/// A server reads its append-only file as a user of its own, and drops the transactions that this user may not carry out.
+#[test]
+fn transactions_and_scripts_outlive_their_server() {
+    run_both(|place, flavour| async move {
+        let engine = place.engine(flavour);
+        let spec = started(&engine, flavour, Plan::Dedicated, &[("persistence", "synced")]).await;
+        let tenant = Tenant::new(&engine, &spec).await;
+        let mut session = tenant.connect().await;
+        for round in 0..2 {
+            let mut both = redis::pipe();
+            both.atomic().set(format!("a{round}"), 1).ignore().rpush("list", round).ignore();
+            both.query_async::<()>(&mut session.0).await.unwrap();
+            let script = "redis.call('SET', KEYS[1], 1) redis.call('INCR', 'scripts')";
+            let run = redis::cmd("EVAL").arg(script).arg(1).arg(format!("s{round}")).clone();
+            run.query_async::<()>(&mut session.0).await.unwrap();
+            place.kill(&spec);
+            engine.ended(&spec).await;
+            engine.start(&spec).await.unwrap();
+            session = tenant.connect().await;
+            let found: u64 = session.say(&format!("EXISTS a{round} s{round}")).await.unwrap();
+            let (list, scripts): (u64, u64) =
+                (session.say("LLEN list").await.unwrap(), session.say("GET scripts").await.unwrap());
+            assert_eq!((found, list, scripts), (2, round + 1, round + 1));
+        }
+        assert!(!place.log(&spec).contains("AOF-loading-client"), "{}", place.log(&spec));
+        engine.remove(&spec).await.unwrap();
+    });
+}
+
 #[test]
 fn a_killed_cache_comes_back_empty_with_its_credentials() {
     run_both(|place, flavour| async move {
