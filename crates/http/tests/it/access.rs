@@ -8,13 +8,21 @@ use serde_json::{Value, json};
 use crate::server::{PATIENCE, Server};
 
 /// Every route behind a token, and the least role that it takes.
-const ROUTES: [(&str, &str, Role, &str); 20] = [
+const ROUTES: [(&str, &str, Role, &str); 28] = [
     ("GET", "/api/v1/offerings", Role::Viewer, ""),
     ("GET", "/api/v1/instances", Role::Viewer, ""),
     ("POST", "/api/v1/instances", Role::Operator, r#"{"name":"x","contract":"none/v1"}"#),
     ("GET", "/api/v1/instances/none", Role::Viewer, ""),
     ("DELETE", "/api/v1/instances/none", Role::Operator, ""),
     ("POST", "/api/v1/instances/none/move", Role::Operator, "{}"),
+    ("GET", "/api/v1/instances/none/backups", Role::Viewer, ""),
+    ("POST", "/api/v1/instances/none/backups", Role::Operator, "{}"),
+    ("POST", "/api/v1/instances/none/restores", Role::Operator, "{}"),
+    ("GET", "/api/v1/instances/none/drills", Role::Viewer, ""),
+    ("POST", "/api/v1/instances/none/drills", Role::Operator, "{}"),
+    ("GET", "/api/v1/drills", Role::Viewer, ""),
+    ("GET", "/api/v1/instances/none/recovery", Role::Viewer, ""),
+    ("PUT", "/api/v1/instances/none/recovery", Role::Operator, "{}"),
     ("GET", "/api/v1/instances/none/bindings", Role::Viewer, ""),
     ("POST", "/api/v1/instances/none/bindings", Role::Operator, r#"{"consumer":"web"}"#),
     ("GET", "/api/v1/bindings/b-000000000000", Role::Viewer, ""),
@@ -159,6 +167,13 @@ async fn to_one_tenant_the_things_of_another_do_not_exist() {
         ("GET", "/api/v1/instances/shop".to_owned(), "instance_not_found"),
         ("DELETE", "/api/v1/instances/shop?force=true".to_owned(), "instance_not_found"),
         ("POST", "/api/v1/instances/shop/move".to_owned(), "instance_not_found"),
+        ("GET", "/api/v1/instances/shop/backups".to_owned(), "instance_not_found"),
+        ("POST", "/api/v1/instances/shop/backups".to_owned(), "instance_not_found"),
+        ("POST", "/api/v1/instances/shop/restores".to_owned(), "instance_not_found"),
+        ("GET", "/api/v1/instances/shop/drills".to_owned(), "instance_not_found"),
+        ("POST", "/api/v1/instances/shop/drills".to_owned(), "instance_not_found"),
+        ("GET", "/api/v1/instances/shop/recovery".to_owned(), "instance_not_found"),
+        ("PUT", "/api/v1/instances/shop/recovery".to_owned(), "instance_not_found"),
         ("GET", "/api/v1/instances/shop/bindings".to_owned(), "instance_not_found"),
         ("GET", format!("/api/v1/bindings/{id}"), "binding_not_found"),
         ("DELETE", format!("/api/v1/bindings/{id}"), "binding_not_found"),
