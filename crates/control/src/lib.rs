@@ -15,7 +15,7 @@ mod tokens;
 pub use control::{Accepted, Config, Control, SubmitError, WaitError};
 pub use credentials::{Delivery, DeliveryError};
 pub use draw::{draw_id, draw_secret};
-pub use outside::busy_ports;
+pub use mainstay_engine::supervise::busy_ports;
 pub use reconcile::{Reconciler, Tempo};
 pub use recovery::{
     Depot, DepotError, Document, LayerDocument, LayerPart, PointDocument, PointInstance, REFERRING_KINDS, Reachable,

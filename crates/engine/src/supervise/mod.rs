@@ -24,7 +24,7 @@ pub use directory::{ClusterDirectory, ClusterLock, DirectoryError};
 pub use file::{admin_secret, changed_file, read_file, write_derived_file, write_file, write_own_file};
 pub use history::{CrashHistory, Decision, RestartPolicy};
 pub use launch::{Launch, confine};
-pub use listener::listener_owner;
+pub use listener::{busy_ports, listener_owner};
 pub use log::EngineLog;
 pub use machine::Machine;
 pub use process::{Process, ProcessError, StopStep};

@@ -193,8 +193,7 @@ async fn create(
     caller.require(Role::Operator)?;
     let wanted = body.value;
     refuse_missing_engine(&api, &wanted.contract, wanted.engine.as_ref()).await?;
-    // Only a cluster of its own needs a port, and asking the machine costs more than everything else here.
-    let busy_ports = if wanted.plan != Some(Plan::Shared) { busy_ports() } else { Default::default() };
+    let busy_ports = busy_ports();
     let accepted = submit_drawn(|| {
         let command = CreateInstance {
             request: Request { operation: OperationId::from_random(draw_id()), idempotency: body.idempotency.clone() },
