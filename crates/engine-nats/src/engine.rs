@@ -146,7 +146,7 @@ impl Engine for NatsEngine {
             ));
         }
         let account = cluster.account(&instance.id)?;
-        if cluster.register.look(&cluster)?.accounts.accounts.get(&account).is_some_and(|found| found.closing) {
+        if cluster.register.accounts(&cluster)?.accounts.get(&account).is_some_and(|found| found.closing) {
             remove_account(&cluster, &account).await?;
         }
         let limits = Limits::of(&instance.parameters);
@@ -166,7 +166,7 @@ impl Engine for NatsEngine {
     async fn deprovision(&self, spec: &ClusterSpec, instance: &InstanceSpec) -> Result<(), EngineError> {
         let cluster = self.running(spec).await?;
         let account = cluster.account(&instance.id)?;
-        let is_known = cluster.register.look(&cluster)?.accounts.accounts.contains_key(&account);
+        let is_known = cluster.register.accounts(&cluster)?.accounts.contains_key(&account);
         // An account that is not known any more may have left its streams behind.
         if is_known || streams::accounts_on_disk(&cluster.directory.data()).contains(&account) {
             remove_account(&cluster, &account).await?;
@@ -190,7 +190,7 @@ impl Engine for NatsEngine {
         }
         let cluster = self.running(spec).await?;
         let account = cluster.account(&instance.id)?;
-        let accounts = cluster.register.look(&cluster)?.accounts;
+        let accounts = cluster.register.accounts(&cluster)?;
         let known = accounts.accounts.get(&account).and_then(|account| account.users.get(&user));
         let verifier = match known {
             // The same password keeps its hash, and so its sessions.

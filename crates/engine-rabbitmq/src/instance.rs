@@ -8,13 +8,22 @@ use crate::api::{Api, failed};
 use crate::names::{NODE, POLICY, is_credential, virtual_host};
 use crate::offering::Limits;
 
-/// Makes an instance, or puts right what somebody changed about it: one request, and one that starts a virtual host which
-/// stands still.
+/// Makes an instance, or puts right what somebody changed about it, and starts a virtual host which stands still.
+///
+/// Each thing by a request of its own: what imports definitions does the same in one, and takes twice as long (RabbitMQ 3.10).
 pub(crate) async fn provision(api: &Api, instance: &InstanceSpec) -> Result<(), EngineError> {
-    let name = virtual_host(&instance.id);
+    let (name, limits) = (virtual_host(&instance.id), Limits::of(&instance.parameters));
     let attempt = || failed(format!("instance {} could not be provisioned", instance.id));
-    api.post("definitions", &definitions(&name, &Limits::of(&instance.parameters))).await.map_err(attempt())?;
-    api.post(&format!("vhosts/{name}/start/{NODE}"), &Value::Null).await.map_err(attempt())
+    api.put(&format!("vhosts/{name}"), &json!({})).await.map_err(attempt())?;
+    let limited = json!({ "vhost": name, "component": "vhost-limits", "name": LIMITS, "value": vhost_limits(&limits) });
+    let wanted = [
+        (format!("parameters/vhost-limits/{name}/{LIMITS}"), limited),
+        (format!("operator-policies/{name}/{POLICY}"), policy(operator_policy(&limits))),
+        (format!("policies/{name}/{POLICY}"), policy(default_policy())),
+    ];
+    let put = futures::future::try_join_all(wanted.iter().map(|(path, body)| api.put(path, body)));
+    let start = format!("vhosts/{name}/start/{NODE}");
+    tokio::try_join!(put, api.post(&start, &Value::Null)).map(drop).map_err(attempt())
 }
 
 /// Removes an instance's users, which ends their sessions, and then the instance with all its data.
@@ -36,20 +45,12 @@ pub(crate) async fn deprovision(api: &Api, instance: &InstanceSpec) -> Result<()
     api.delete(&format!("vhosts/{name}")).await.map_err(attempt())
 }
 
-/// What a node imports to have the instance as it should be.
-fn definitions(name: &str, limits: &Limits) -> Value {
-    let policy = |definition: Value| json!({ "vhost": name, "name": POLICY, "pattern": PATTERN, "apply-to": APPLY_TO, "priority": 0, "definition": definition });
-    let operator_policy = {
-        let value =
-            json!({ "pattern": PATTERN, "apply-to": APPLY_TO, "priority": 0, "definition": operator_policy(limits) });
-        json!({ "vhost": name, "component": "operator_policy", "name": POLICY, "value": value })
-    };
-    let limits = json!({ "vhost": name, "component": "vhost-limits", "name": "limits", "value": vhost_limits(limits) });
-    json!({
-        "vhosts": [{ "name": name }],
-        "parameters": [limits, operator_policy],
-        "policies": [policy(default_policy())],
-    })
+/// The name that the limits of a virtual host are kept under.
+const LIMITS: &str = "limits";
+
+/// A policy for all queues of a virtual host.
+fn policy(definition: Value) -> Value {
+    json!({ "pattern": PATTERN, "apply-to": APPLY_TO, "priority": 0, "definition": definition })
 }
 
 /// The queues that our policies hold for: all.
@@ -70,19 +71,4 @@ pub(crate) fn operator_policy(limits: &Limits) -> Value {
 /// Dropping the oldest message, which is RabbitMQ's own way, would lose what was confirmed.
 pub(crate) fn default_policy() -> Value {
     json!({ "overflow": "reject-publish" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Limits, definitions};
-
-    #[test]
-    fn everything_of_an_instance_is_in_its_own_virtual_host() {
-        let made = definitions("i_1", &Limits { connections: 1, channels: 2, queues: 3, queue_bytes: 4 });
-        for kind in ["parameters", "policies"] {
-            assert!(made[kind].as_array().unwrap().iter().all(|made| made["vhost"] == "i_1"), "{made}");
-        }
-        assert_eq!(made["parameters"][0]["value"]["max-queues"], 3);
-        assert_eq!(made["parameters"][1]["value"]["definition"]["max-length-bytes"], 4);
-    }
 }

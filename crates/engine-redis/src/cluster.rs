@@ -122,6 +122,10 @@ impl Cluster {
                 self.directory.prepare(&config.user)?;
                 supervision.lock()?;
                 let how = self.data_directory(config, spec)?;
+                // Nothing of a dead server can work in a directory that is new.
+                if how != StartKind::Initialised {
+                    supervision.end_stragglers(&config.user).await?;
+                }
                 (self.launch_server(&mut supervision, program, config, spec).await?, how)
             }
         };
@@ -264,7 +268,6 @@ impl Cluster {
         config: &RedisConfig,
         spec: &ClusterSpec,
     ) -> Result<Arc<Process>, EngineError> {
-        supervision.end_stragglers(&config.user).await?;
         self.renew_certificate(config, spec).await?;
         let secret = admin_secret(&self.directory)?;
         data::prepare_users(&self.directory, &hashed(&secret), &config.user)?;

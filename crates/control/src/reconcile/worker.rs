@@ -305,10 +305,12 @@ impl Worker {
         }
         match target {
             Target::Cluster => {
-                // Whatever came of it, only a new look tells how the cluster is now.
+                // Whatever came of it, only a new look tells how the cluster is now. What a start was for does not wait for the
+                // look: a cluster that has started serves, as far as anybody knows.
                 self.next_look = Instant::now();
                 if outcome.is_ok() {
-                    self.observation = None;
+                    let started = matches!(step, Step::Start { .. });
+                    self.observation = started.then(just_started);
                     if let Step::Move { instance } = &step {
                         self.control.troubles().clear(instance);
                     }
@@ -397,6 +399,12 @@ impl Worker {
             Done::Reported
         });
     }
+}
+
+/// What is known of a cluster that has started: that it serves, and nothing of what is on it.
+fn just_started() -> Observation {
+    let (instances, credentials) = Default::default();
+    Observation { health: Health::Serving, instances, credentials, changed_settings: Vec::new() }
 }
 
 /// Looks at a cluster and at all that should be on it.

@@ -19,8 +19,11 @@ use crate::EngineError;
 /// How long what a killed engine left behind gets to end by itself. What waits for something does so at once; what
 /// computes does not notice, and 5 s is all that a restart may take.
 const STRAGGLER_PATIENCE: Duration = Duration::from_millis(200);
-/// How often is looked whether an engine is ready.
-const LOOK_AGAIN: Duration = Duration::from_millis(3);
+/// How often is looked whether an engine is ready: often while one that starts in milliseconds may become so, since whoever wants
+/// a cache of its own waits for that; and then as rarely as nobody notices.
+const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(5)];
+/// For how long it is looked often.
+const QUICK_START: Duration = Duration::from_millis(100);
 /// How many log lines explain a failed start.
 const EXPLAINING_LINES: usize = 4;
 
@@ -180,7 +183,8 @@ impl Supervision<'_> {
                 let lines = log.last_lines(EXPLAINING_LINES, log_position);
                 return Err(EngineError::transient(format!("it was not ready after {patience:?}; it logged: {lines}")));
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            let [often, rarely] = LOOK_AGAIN;
+            tokio::time::sleep(if begin.elapsed() < QUICK_START { often } else { rarely }).await;
         }
     }
 }
