@@ -1,15 +1,15 @@
 //! The layer's certificate authority, kept in secret custody.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstay_authority::Authority;
 use mainstay_custody::{Custody, SecretPath};
 use mainstay_engine::{CertificateAuthority, EngineError, IssuedCertificate};
-use mainstay_types::ClusterName;
+use mainstay_types::{ClusterName, chain};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::OnceCell;
 
 /// Where it is in custody: its certificate and its key in PEM, one after the other. The number goes up when an authority
 /// follows another, or when more is kept of one.
@@ -17,32 +17,103 @@ const PATH: &str = "certificate-authority/1";
 /// Where the key begins.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----";
 
-/// Made with the first certificate that is asked of it, and read once in the life of a process.
+/// How long after it could not be read that is tried again, while custody is unsealed: what is in the way is a store that does not
+/// answer, which nobody mends within seconds.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// Made with the first certificate that is asked of it. Its key is held for as long as custody is unsealed.
 pub(super) struct LayerAuthority {
     custody: Custody,
-    authority: OnceCell<Arc<Authority>>,
+    held: Mutex<Held>,
+    /// Whoever has it reads or makes the authority, so that there are not two.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Held {
+    /// What clients are told. It is no secret, and custody may be sealed when they are.
+    certificate: Option<String>,
+    authority: Option<Arc<Authority>>,
 }
 
 impl LayerAuthority {
     pub(super) fn new(custody: Custody) -> Self {
-        Self { custody, authority: OnceCell::new() }
+        Self { custody, held: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
-    /// Reads it where there is one, so that clients can be told of it. Custody may be sealed now, and not when it is needed.
-    pub(super) async fn look(&self) {
-        if let Ok(Some(authority)) = self.read().await {
-            let _ = self.authority.set(authority);
+    /// Reads it where there is one and custody is unsealed, so that clients can be told of it.
+    pub(super) async fn look(&self) -> Result<(), EngineError> {
+        let _turn = self.turn.lock().await;
+        if self.custody.is_sealed() {
+            return Ok(());
+        }
+        if let Some(authority) = self.read().await? {
+            self.hold(authority);
+        }
+        Ok(())
+    }
+
+    /// Reads it whenever custody is unsealed, and forgets its key whenever custody is sealed; for as long as this is polled.
+    pub(super) async fn follow_seal(&self) {
+        let mut seal = self.custody.follow_seal();
+        let mut told = false;
+        loop {
+            let looked = match *seal.borrow_and_update() {
+                true => Ok(self.forget_key()),
+                false => self.look().await,
+            };
+            let changed = match looked {
+                Ok(()) => {
+                    told = false;
+                    seal.changed().await
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        let reason = chain(&error);
+                        tracing::warn!(
+                            reason,
+                            "bindings lack the certificate of the layer's authority until it is read"
+                        );
+                    }
+                    tokio::time::timeout(LOOK_AGAIN, seal.changed()).await.unwrap_or(Ok(()))
+                }
+            };
+            if changed.is_err() {
+                // Custody is gone, and the layer with it.
+                return std::future::pending().await;
+            }
         }
     }
 
-    async fn authority(&self) -> Result<&Arc<Authority>, EngineError> {
-        let read_or_make = || async {
-            match self.read().await? {
-                Some(authority) => Ok(authority),
-                None => self.make().await,
-            }
+    async fn authority(&self) -> Result<Arc<Authority>, EngineError> {
+        let _turn = self.turn.lock().await;
+        if let Some(authority) = self.held().authority.clone() {
+            return Ok(authority);
+        }
+        let authority = match self.read().await? {
+            Some(authority) => authority,
+            None => self.make().await?,
         };
-        self.authority.get_or_try_init(read_or_make).await
+        self.hold(authority.clone());
+        Ok(authority)
+    }
+
+    fn hold(&self, authority: Arc<Authority>) {
+        let certificate = Some(authority.certificate().to_owned());
+        *self.held() = Held { certificate, authority: Some(authority) };
+        // It may have been sealed since it was read from.
+        if self.custody.is_sealed() {
+            self.forget_key();
+        }
+    }
+
+    fn forget_key(&self) {
+        self.held().authority = None;
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Every change is a single assignment, which a panic does not leave half-done.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read(&self) -> Result<Option<Arc<Authority>>, EngineError> {
@@ -77,11 +148,11 @@ impl std::fmt::Debug for LayerAuthority {
 #[async_trait]
 impl CertificateAuthority for LayerAuthority {
     fn certificate(&self) -> Option<String> {
-        self.authority.get().map(|authority| authority.certificate().to_owned())
+        self.held().certificate.clone()
     }
 
     async fn issue(&self, cluster: &ClusterName, host: IpAddr) -> Result<IssuedCertificate, EngineError> {
-        CertificateAuthority::issue(&**self.authority().await?, cluster, host).await
+        CertificateAuthority::issue(&*self.authority().await?, cluster, host).await
     }
 }
 

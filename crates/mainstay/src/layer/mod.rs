@@ -55,6 +55,7 @@ pub struct Layer {
     control: Control,
     custody: Custody,
     secrets: Secrets,
+    authority: Arc<LayerAuthority>,
     /// None where the configuration names no place for the bytes.
     object_store: Option<ObjectStore>,
     engines: Vec<Arc<dyn Engine>>,
@@ -132,8 +133,9 @@ impl Layer {
         let journal = Journal::open(store).await.map_err(BuildError::Journal)?;
         let (custody, key_file) = open_custody(&config).await?;
         let authority = Arc::new(LayerAuthority::new(custody.clone()));
-        authority.look().await;
-        let mut engines = engines(&config, Some(authority)).await?;
+        // What fails now is told, and tried again, once the layer runs.
+        let _ = authority.look().await;
+        let mut engines = engines(&config, Some(authority.clone())).await?;
         let object_store = match &config.object_store {
             Some(own) => Some(ObjectStore::open(&config, own, &custody, &claimant).await?),
             None => None,
@@ -156,7 +158,7 @@ impl Layer {
         let secrets = Secrets::new(custody.clone(), kinds(&control), tokens, witness, key_file, audit)
             .await
             .map_err(BuildError::Secrets)?;
-        Ok(Self { config, data_dir, _claim: claim, control, custody, secrets, object_store, engines })
+        Ok(Self { config, data_dir, _claim: claim, control, custody, secrets, authority, object_store, engines })
     }
 
     /// Serves until `stop` turns true, then drains. `ready` is called once requests are answered.
@@ -193,7 +195,11 @@ impl Layer {
                 () = object_store.keep_on() => {}
             }
         };
-        tokio::join!(mainstay_http::serve(listener, tls.clone(), router, stop.clone()), objects);
+        let serve = async { tokio::join!(mainstay_http::serve(listener, tls.clone(), router, stop.clone()), objects) };
+        tokio::select! {
+            _ = serve => {}
+            () = self.authority.follow_seal() => {}
+        }
         if let Err(error) = reconciler.await {
             tracing::error!(%error, "the reconcile loop ended badly");
         }

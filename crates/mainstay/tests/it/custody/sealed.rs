@@ -75,6 +75,21 @@ fn while_sealed_it_says_so_and_the_rest_goes_on() {
     layer.bind("before", "web");
 }
 
+/// The authority's certificate is in custody, which is sealed when a layer with such a seal starts.
+#[test]
+fn bindings_with_tls_carry_certificates_after_a_restart() {
+    let mut shared = Shared::start();
+    let wanted = json!({ "name": "encrypted", "contract": "redis/v1", "parameters": { "tls": true } });
+    let made = shared.layer.api().post("/api/v1/instances?wait=60s", &wanted).expect(200);
+    assert_eq!(made["state"], "succeeded", "{made}");
+    let before = shared.layer.bind("encrypted", "before")["credentials"]["certificates"].clone();
+    assert!(before.as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"), "{before}");
+    shared.layer.kill();
+    shared.layer.restart_in_trouble();
+    shared.unseal();
+    assert_eq!(shared.layer.bind("encrypted", "after")["credentials"]["certificates"], before);
+}
+
 #[test]
 fn nothing_is_left_of_a_secret() {
     let mut shared = Shared::start();
