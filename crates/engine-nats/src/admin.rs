@@ -1,6 +1,7 @@
 //! What we ask the server, over connections of our own.
 
 use std::net::SocketAddr;
+use std::sync::{Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
+use crate::install::confines_accounts;
 use crate::names::SYSTEM_USER;
 
 /// How long a connection may take: the server checks a password and answers.
@@ -29,6 +31,8 @@ pub(crate) struct Admin {
     /// Who the server runs as.
     uid: u32,
     client: Mutex<Option<Client>>,
+    /// The version of the server, as it was last told; none until it was.
+    version: StdMutex<Option<String>>,
 }
 
 /// The server's figures about itself (`VARZ`), as far as they are of use.
@@ -113,7 +117,7 @@ impl From<AdminError> for EngineError {
 impl Admin {
     /// Connections to the server at this address, run by this user. None is made yet.
     pub fn new(address: SocketAddr, uid: u32) -> Self {
-        Self { address, uid, client: Mutex::default() }
+        Self { address, uid, client: Mutex::default(), version: StdMutex::default() }
     }
 
     /// A connection as one of our users. Another user's program that listens there instead is told no secret.
@@ -132,7 +136,32 @@ impl Admin {
 
     /// The server's figures about itself.
     pub async fn server(&self, secret: &SecretString) -> Result<ServerFigures, AdminError> {
-        self.ask(secret, "$SYS.REQ.SERVER.PING.VARZ", "").await
+        let figures: ServerFigures = self.ask(secret, "$SYS.REQ.SERVER.PING.VARZ", "").await?;
+        self.expect_version(&figures.version);
+        Ok(figures)
+    }
+
+    /// A server of this version answers from now on.
+    pub fn expect_version(&self, version: &str) {
+        let mut known = self.version();
+        if known.as_deref() != Some(version) {
+            *known = Some(version.to_owned());
+        }
+    }
+
+    /// Whether the server's version is known.
+    pub fn knows_version(&self) -> bool {
+        self.version().is_some()
+    }
+
+    /// Whether the server lets no account ask for what is about the whole server; not where its version is not known.
+    pub fn confines_accounts(&self) -> bool {
+        self.version().as_deref().is_some_and(confines_accounts)
+    }
+
+    fn version(&self) -> MutexGuard<'_, Option<String>> {
+        // A change is one assignment, which a panic does not leave half-done.
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server's figures about all streams.

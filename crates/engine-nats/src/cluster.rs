@@ -166,6 +166,7 @@ impl Cluster {
         refuse_taken_port(self.address, &self.name)?;
         let before = streams::on_disk(&self.directory.data());
         self.admin.disconnect().await;
+        self.admin.expect_version(&installation.version);
         self.register.prepare(self).await?;
         let process = supervision.start(&self.launch_of(installation.program), |_| self.readiness()).await?;
         match self.verify(spec, &keeper, before).await {

@@ -39,6 +39,18 @@ pub(crate) fn installed(configured: Option<&Path>) -> Result<Installation, Strin
     Err(reason)
 }
 
+/// Whether a server of this version answers requests about the whole server to its own account alone. Until 2.10.27, and in 2.11.0,
+/// it answered some of them, such as to purge another account, to every account (CVE-2025-30215).
+pub fn confines_accounts(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let mut next = || numbers.next().unwrap_or_default();
+    match (next(), next(), next()) {
+        (2, 10, patch) => patch >= 27,
+        (2, 11, patch) => patch >= 1,
+        (major, minor, _) => (major, minor) > (2, 11),
+    }
+}
+
 /// `nats-server: v2.9.10`.
 fn parse_version(text: &str) -> Option<((u32, u32), String)> {
     let version = text.trim().strip_prefix("nats-server: v")?;
@@ -51,7 +63,7 @@ fn parse_version(text: &str) -> Option<((u32, u32), String)> {
 mod tests {
     use std::path::Path;
 
-    use super::{installed, parse_version};
+    use super::{confines_accounts, installed, parse_version};
 
     #[test]
     fn versions() {
@@ -61,6 +73,23 @@ mod tests {
             ("something else v2.9.10", None),
         ] {
             assert_eq!(parse_version(text), expected.map(|(number, version)| (number, version.to_owned())), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_are_confined_by_versions_that_were_mended() {
+        for (version, expected) in [
+            ("2.9.10", false),
+            ("2.10.26", false),
+            ("2.10.27", true),
+            ("2.11.0", false),
+            ("2.11.1", true),
+            ("2.12.0-RC.1", true),
+            ("3.0.0", true),
+            ("", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(confines_accounts(version), expected, "{version}");
         }
     }
 

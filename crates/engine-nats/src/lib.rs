@@ -33,3 +33,4 @@ mod streams;
 
 pub use config::NatsConfig;
 pub use engine::NatsEngine;
+pub use install::confines_accounts;

@@ -34,6 +34,10 @@ pub(crate) async fn observe(
     credentials: &[CredentialSpec],
 ) -> Result<Observation, EngineError> {
     let secret = cluster.secret()?;
+    if !cluster.admin.knows_version() {
+        // What should be in the file depends on it.
+        cluster.admin.server(&secret).await?;
+    }
     // The file first: what is written after it was looked at is not taken for unread.
     let look = cluster.register.look(cluster)?;
     let server = cluster.admin.server(&secret).await?;
@@ -148,7 +152,14 @@ mod tests {
         accounts.apply(admit, &Capacity::UNBOUNDED).unwrap();
         let cluster = "nats-1".parse().unwrap();
         let address = "127.0.0.1:1".parse().unwrap();
-        let server = Server { cluster: &cluster, address, keeper: "MAINSTAY_x", connections: 9, encrypted: false };
+        let server = Server {
+            cluster: &cluster,
+            address,
+            keeper: "MAINSTAY_x",
+            connections: 9,
+            encrypted: false,
+            confines_accounts: false,
+        };
         let expected = render(&server, &accounts);
         Look { accounts, found: Ok(expected.clone()), expected, written_at: Some(Timestamp::EPOCH) }
     }

@@ -232,6 +232,7 @@ fn render(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError>
         keeper: &names::keeper(&cluster.secret()?),
         connections: Capacity::look(&cluster.config.clusters_dir).connections,
         encrypted: cluster.is_certified(),
+        confines_accounts: cluster.admin.confines_accounts(),
     };
     Ok(render::render(&server, accounts))
 }

@@ -28,9 +28,6 @@ use crate::{gate, marker};
 const APPEARANCE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may read its data: the largest that is offered, from a slow disk.
 const LOADING_PATIENCE: Duration = Duration::from_secs(900);
-/// How long one command may keep a shared server from everybody else: longer than any that a consumer of a shared server has
-/// reason to send.
-const SILENCE_PATIENCE: Duration = Duration::from_secs(20);
 /// An orderly end puts the append-only file on disk; then force.
 const STOP: [StopStep; 2] = [
     StopStep { signal: Signal::TERM, patience: Duration::from_secs(30) },
@@ -89,14 +86,20 @@ impl Cluster {
 
     /// Notes whether its server answers, and ends one that is shared and has answered nobody for too long: one tenant's
     /// command keeps it from all others, and nothing that was acknowledged is lost. Answers whether it did.
-    pub async fn end_if_silent(&self, spec: &ClusterSpec, answers: bool, process: &Process) -> bool {
+    pub async fn end_if_silent(
+        &self,
+        config: &RedisConfig,
+        spec: &ClusterSpec,
+        answers: bool,
+        process: &Process,
+    ) -> bool {
         let mut silent = self.silent.lock().await;
         if answers {
             *silent = None;
             return false;
         }
         let since = *silent.get_or_insert_with(Instant::now);
-        if spec.plan != Plan::Shared || since.elapsed() < SILENCE_PATIENCE {
+        if spec.plan != Plan::Shared || since.elapsed() < config.patience.silence {
             return false;
         }
         tracing::warn!(cluster = %spec.name, "a shared server that one command has kept from everybody is ended");

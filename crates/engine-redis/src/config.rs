@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstay_engine::CertificateAuthority;
 use mainstay_engine::supervise::EngineUser;
@@ -30,6 +31,23 @@ pub struct RedisConfig {
     pub shared_port: u16,
     /// Who issues the certificates of clusters that speak TLS; without one none can.
     pub authority: Option<Arc<dyn CertificateAuthority>>,
+    pub patience: Patience,
+}
+
+/// How long is waited for a server that says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// A cluster that answers no question of ours for so long does not serve.
+    pub answer: Duration,
+    /// How long one command may keep a shared server from everybody else, after which the server is ended and started again.
+    pub silence: Duration,
+}
+
+impl Default for Patience {
+    /// Silence is longer than any command takes that a consumer of a shared server has reason to send.
+    fn default() -> Self {
+        Self { answer: Duration::from_secs(5), silence: Duration::from_secs(20) }
+    }
 }
 
 impl Flavour {
@@ -60,6 +78,7 @@ impl RedisConfig {
             listen_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             shared_port: flavour.default_shared_port(),
             authority: None,
+            patience: Patience::default(),
         }
     }
 }

@@ -22,9 +22,6 @@ use crate::copy::Copy;
 use crate::info::Info;
 use crate::{credential, data, figures, gate, install, instance, observe, offering, rights, takeover};
 
-/// A cluster that answers no question of ours for so long does not serve.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
-
 /// Redis or Valkey on this machine.
 #[derive(Debug)]
 pub struct RedisEngine {
@@ -103,20 +100,21 @@ impl Engine for RedisEngine {
             let cause = cluster.cause_of_end().await;
             return Ok(Observation::without_service(Health::Down { cause }));
         };
+        let patience = self.config.patience.answer;
         let looking = observe::look(&cluster, &self.config, spec, instances, credentials);
-        let health = match tokio::time::timeout(ANSWER_PATIENCE, looking).await {
+        let health = match tokio::time::timeout(patience, looking).await {
             Ok(Ok(observation)) => {
-                cluster.end_if_silent(spec, true, &process).await;
+                cluster.end_if_silent(&self.config, spec, true, &process).await;
                 return Ok(observation);
             }
-            Err(_) if cluster.end_if_silent(spec, false, &process).await => {
+            Err(_) if cluster.end_if_silent(&self.config, spec, false, &process).await => {
                 let reason = "one command has kept it from everybody, so that it is ended and started again".to_owned();
                 Health::Unresponsive { reason }
             }
             // It may have ended while it was asked.
             _ if cluster.process(&self.config).await?.is_none() => Health::Down { cause: cluster.cause_of_end().await },
             Ok(Err(error)) => Health::Unresponsive { reason: with_cause(&error) },
-            Err(_) => Health::Unresponsive { reason: format!("it did not answer within {ANSWER_PATIENCE:?}") },
+            Err(_) => Health::Unresponsive { reason: format!("it did not answer within {patience:?}") },
         };
         Ok(Observation::without_service(health))
     }
@@ -230,7 +228,7 @@ impl Engine for RedisEngine {
 
     async fn figures(&self, spec: &ClusterSpec) -> Result<Vec<(&'static str, f64)>, EngineError> {
         let cluster = self.running(spec).await?;
-        let asking = tokio::time::timeout(ANSWER_PATIENCE, Info::ask(&cluster.admin));
+        let asking = tokio::time::timeout(self.config.patience.answer, Info::ask(&cluster.admin));
         let unanswered = || EngineError::transient(format!("cluster {} does not answer", spec.name));
         Ok(figures::figures(&asking.await.map_err(|_| unanswered())??))
     }

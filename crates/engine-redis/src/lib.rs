@@ -40,6 +40,6 @@ mod settings;
 mod takeover;
 mod user;
 
-pub use config::{Flavour, RedisConfig};
+pub use config::{Flavour, Patience, RedisConfig};
 pub use engine::RedisEngine;
 pub use replication::Progress;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mainstay_engine::supervise::EngineUser;
+use mainstay_engine::supervise::{EngineUser, Signal};
 use mainstay_engine::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec};
 use mainstay_engine_redis::{Flavour, RedisConfig, RedisEngine};
 use mainstay_types::{BindingId, InstanceId, InstanceName, NodeName, Plan, Timestamp};
@@ -94,8 +94,12 @@ impl Place {
     }
 
     pub fn kill(&self, cluster: &ClusterSpec) {
+        self.signal(cluster, Signal::KILL);
+    }
+
+    pub fn signal(&self, cluster: &ClusterSpec, signal: Signal) {
         let pid = rustix::process::Pid::from_raw(self.server_pid(cluster)).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Who may everything, by the way that the engine itself takes.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use mainstay_engine::supervise::Signal;
 use mainstay_engine::{Engine, EngineError, StartKind};
+use mainstay_engine_redis::{Patience, RedisConfig, RedisEngine};
 use mainstay_types::{Health, Plan, Presence};
 
 use crate::place::{Session, Tenant, eventually, run_both, started};
@@ -99,6 +101,51 @@ fn transactions_and_scripts_outlive_their_server() {
         }
         assert!(!place.log(&spec).contains("AOF-loading-client"), "{}", place.log(&spec));
         engine.remove(&spec).await.unwrap();
+    });
+}
+
+/// It is stopped here, which to everybody is the same as one command that does not end.
+#[test]
+fn a_server_that_answers_nobody_is_ended_where_it_is_shared() {
+    run_both(|place, flavour| async move {
+        let patience = Patience { answer: Duration::from_millis(200), silence: Duration::from_millis(600) };
+        let engine = RedisEngine::new(RedisConfig { patience, ..place.config(flavour) });
+        for plan in [Plan::Shared, Plan::Dedicated] {
+            let spec = started(&engine, flavour, plan, &[]).await;
+            let tenant = Tenant::new(&engine, &spec).await;
+            let health = || async { engine.observe(&spec, &[], &[]).await.unwrap().health };
+            let unresponsive = |health: &Health, words: &str| {
+                assert!(
+                    matches!(health, Health::Unresponsive { reason } if reason.contains(words)),
+                    "{health:?} and not {words:?}"
+                );
+            };
+            place.signal(&spec, Signal::STOP);
+            unresponsive(&health().await, "it did not answer within 200ms");
+            // An answer in between begins the time anew.
+            place.signal(&spec, Signal::CONT);
+            eventually("it answers again", || async { health().await == Health::Serving }).await;
+            place.signal(&spec, Signal::STOP);
+            let silent_since = Instant::now();
+            while silent_since.elapsed() < patience.silence + 2 * patience.answer && plan == Plan::Dedicated {
+                unresponsive(&health().await, "it did not answer");
+            }
+            if plan == Plan::Shared {
+                eventually("it is ended", || async {
+                    matches!(health().await, Health::Unresponsive { reason } if reason.contains("it is ended"))
+                })
+                .await;
+                assert!(silent_since.elapsed() >= patience.silence, "not before its time");
+                assert_eq!(engine.ended(&spec).await, "its process was ended by signal 9");
+                assert_eq!(engine.start(&spec).await.unwrap().how, StartKind::Started);
+            } else {
+                // Nobody but its owner waits for it.
+                place.signal(&spec, Signal::CONT);
+                eventually("it answers again", || async { health().await == Health::Serving }).await;
+            }
+            tenant.connect().await.done(&format!("SET {}k x", tenant.prefix)).await;
+            engine.remove(&spec).await.unwrap();
+        }
     });
 }
 

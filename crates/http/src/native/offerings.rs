@@ -32,6 +32,8 @@ struct OfferingBody {
     remedy: Option<String>,
     /// The plans, the default one first.
     plans: Vec<String>,
+    /// The engines from which an instance can be moved to this one while it is used; empty where none can.
+    follows: Vec<String>,
     parameters: Vec<ParameterBody>,
 }
 
@@ -101,6 +103,7 @@ fn body(offering: &Offering, availability: Availability) -> OfferingBody {
         reason,
         remedy,
         plans: offering.plans.iter().map(ToString::to_string).collect(),
+        follows: offering.follows.iter().map(ToString::to_string).collect(),
         parameters: parameters.collect(),
     }
 }

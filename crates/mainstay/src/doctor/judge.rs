@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use mainstay_engine::Availability;
+use mainstay_engine_nats::confines_accounts;
 
 use super::Check;
 use super::facts::{Folder, Machine, Place};
@@ -240,6 +241,13 @@ pub(super) fn engine(name: &str, availability: &Availability) -> Check {
     let weight =
         WEIGHTS.iter().find(|(engine, _)| *engine == name).map_or(String::new(), |(_, weight)| format!("; {weight}"));
     match availability {
+        Availability::Installed { version } if name == "nats" && !confines_accounts(version) => {
+            let detail = format!(
+                "version {version} lets the JetStream requests of one account reach what is another's (CVE-2025-30215); \
+                 bindings are denied those requests, for which publishers pay with up to half of their speed"
+            );
+            Check::warning(&check, detail, "install nats-server 2.10.27 or newer, or 2.11.1 or newer")
+        }
         Availability::Installed { version } => Check::ok(&check, format!("version {version}{weight}")),
         Availability::Missing { reason, remedy } if name == NEEDED => Check::failed(&check, reason, remedy),
         Availability::Missing { reason, remedy } => Check::warning(&check, format!("{reason}{weight}"), remedy),

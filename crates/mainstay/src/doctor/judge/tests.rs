@@ -141,4 +141,7 @@ fn engines() {
     expect(&engine("postgresql", &Availability::Installed { version: "15.18".to_owned() }), Fine, "15.18");
     let missing = Availability::Missing { reason: "not installed".to_owned(), remedy: "install it".to_owned() };
     expect(&engine("postgresql", &missing), Failed, "not installed");
+    let nats = |version: &str| engine("nats", &Availability::Installed { version: version.to_owned() });
+    expect(&nats("2.9.10"), Warning, "CVE-2025-30215");
+    expect(&nats("2.10.27"), Fine, "2.10.27");
 }
