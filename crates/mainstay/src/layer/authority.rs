@@ -59,7 +59,10 @@ impl LayerAuthority {
         let mut told = false;
         loop {
             let looked = match *seal.borrow_and_update() {
-                true => Ok(self.forget_key()),
+                true => {
+                    self.forget_key();
+                    Ok(())
+                }
                 false => self.look().await,
             };
             let changed = match looked {
