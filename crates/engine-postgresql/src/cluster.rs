@@ -23,7 +23,7 @@ use crate::{hba, offering, template};
 const APPEARANCE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a process that says it starts may take: it replays the write-ahead log, of which there can be more
 /// than `max_wal_size` when the disk is slow.
-const RECOVERY_PATIENCE: Duration = Duration::from_secs(900);
+pub(crate) const RECOVERY_PATIENCE: Duration = Duration::from_secs(900);
 /// Fast shutdown, then the immediate one, from which the server recovers; then force.
 const STOP: [StopStep; 3] = [
     StopStep { signal: Signal::INT, patience: Duration::from_secs(30) },
@@ -31,12 +31,24 @@ const STOP: [StopStep; 3] = [
     StopStep { signal: Signal::KILL, patience: Duration::from_secs(10) },
 ];
 
+/// When a server that starts is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ready {
+    Answers,
+    /// It has gone through its log and stands for itself. Until then one that lets nobody in says that it is a standby.
+    Recovered {
+        within: Duration,
+    },
+}
+
 /// A cluster as this process knows it.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub directory: ClusterDirectory,
     pub admin: Admin,
     pub verifiers: Verifiers,
+    /// Held by whoever restores an instance.
+    pub restoring: tokio::sync::Mutex<()>,
     process: ClusterProcess,
 }
 
@@ -54,7 +66,16 @@ impl Cluster {
     fn at(directory: ClusterDirectory, port: u16) -> Self {
         let admin = Admin::new(&directory.run(), port);
         let process = ClusterProcess::new(directory.clone());
-        Self { directory, admin, verifiers: Verifiers::default(), process }
+        Self { directory, admin, verifiers: Verifiers::default(), restoring: tokio::sync::Mutex::default(), process }
+    }
+
+    /// The programs of the version that its data belongs to.
+    pub fn installation(&self, config: &PostgresqlConfig) -> Result<Installation, EngineError> {
+        let data = self.directory.data();
+        match DataDirectory::look(&self.directory) {
+            DataDirectory::Of { major } => installation(config, major).ok_or_else(|| wrong_major(config, major, &data)),
+            _ => Err(EngineError::transient(format!("there is no data in {}", data.display()))),
+        }
     }
 
     /// The running process, found if an earlier control plane started it.
@@ -79,15 +100,19 @@ impl Cluster {
         };
         let mut networks = vec![config.listen_address.into()];
         networks.extend(&config.client_networks);
-        let mut users = vec![config.user.name.as_str()];
-        // Where we do not run as the engine's user, we are root.
-        if rustix::process::geteuid().is_root() {
-            users.push("root");
-        }
         [
             ("postgresql.conf", settings::render(&inputs)),
             ("pg_hba.conf", hba::access(&networks, certificate.is_some())),
-            ("pg_ident.conf", hba::identities(&users)),
+            ("pg_ident.conf", hba::identities(&local_users(config))),
+        ]
+    }
+
+    /// The same of a scratch cluster, whose settings these are: nobody comes over a network.
+    pub fn scratch_files(&self, config: &PostgresqlConfig, settings: String) -> Files {
+        [
+            ("postgresql.conf", settings),
+            ("pg_hba.conf", hba::access(&[], false)),
+            ("pg_ident.conf", hba::identities(&local_users(config))),
         ]
     }
 
@@ -117,7 +142,7 @@ impl Cluster {
         let mut supervision = self.process.supervise().await;
         let how = match supervision.attach(|| self.launch(config))? {
             Some(process) => {
-                supervision.until_ready(&process, 0, |pid| async move { self.readiness(pid) }).await?;
+                supervision.until_ready(&process, 0, |pid| async move { self.readiness(pid, Ready::Answers) }).await?;
                 StartKind::Adopted
             }
             None => {
@@ -125,7 +150,10 @@ impl Cluster {
                 self.directory.prepare(&config.user)?;
                 supervision.lock()?;
                 let (installation, how) = self.data_directory(config, spec).await?;
-                self.launch_server(&mut supervision, &installation, config, spec).await?;
+                self.renew_certificate(config, spec).await?;
+                refuse_taken_port(SocketAddr::new(config.listen_address, spec.port), &spec.name)?;
+                let files = self.files(config, spec);
+                self.launch_server(&mut supervision, &installation, config, &files, Ready::Answers).await?;
                 how
             }
         };
@@ -144,6 +172,11 @@ impl Cluster {
     /// Stops its process in order.
     pub async fn stop(&self, config: &PostgresqlConfig) -> Result<(), EngineError> {
         self.process.stop(|| self.launch(config), &STOP).await
+    }
+
+    /// Ends its process, and does not wait until what it holds is on disk: its data is not needed any more.
+    pub async fn stop_at_once(&self, config: &PostgresqlConfig) -> Result<(), EngineError> {
+        self.process.stop(|| self.launch(config), &STOP[1..]).await
     }
 
     /// Removes everything of it but its process, which has to be stopped.
@@ -184,27 +217,54 @@ impl Cluster {
         }
     }
 
+    /// Takes a cluster for this control plane whose directory is new, or was left behind.
+    pub async fn claim(&self, config: &PostgresqlConfig) -> Result<(), EngineError> {
+        self.directory.prepare(&config.user)?;
+        self.process.supervise().await.lock()
+    }
+
+    /// Starts the server of a scratch cluster with these files, and waits until it has gone through its log.
+    pub async fn start_scratch(
+        &self,
+        config: &PostgresqlConfig,
+        files: &Files,
+        patience: Duration,
+    ) -> Result<(), EngineError> {
+        let installation = self.installation(config)?;
+        let mut supervision = self.process.supervise().await;
+        self.launch_server(&mut supervision, &installation, config, files, Ready::Recovered { within: patience }).await
+    }
+
+    /// Sends its server a signal, where it runs and nobody is about to start or stop it.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     async fn launch_server(
         &self,
         supervision: &mut Supervision<'_>,
         installation: &Installation,
         config: &PostgresqlConfig,
-        spec: &ClusterSpec,
+        files: &Files,
+        ready: Ready,
     ) -> Result<(), EngineError> {
         supervision.end_stragglers(&config.user).await?;
-        self.renew_certificate(config, spec).await?;
-        data::configure(&self.directory, &self.files(config, spec), &config.user)?;
+        data::configure(&self.directory, files, &config.user)?;
         data::remove_stale_locks(&self.directory)
             .map_err(|error| EngineError::transient_from("the locks of the dead server could not be removed", error))?;
-        refuse_taken_port(SocketAddr::new(config.listen_address, spec.port), &spec.name)?;
         let launch = self.launch_of(installation.program("postgres"), config);
-        supervision.start(&launch, |pid| async move { self.readiness(pid) }).await.map(drop)
+        let readiness = |pid| async move { self.readiness(pid, ready) };
+        supervision.start(&launch, readiness).await.map(drop)
     }
 
-    fn readiness(&self, pid: i32) -> Readiness {
+    fn readiness(&self, pid: i32, ready: Ready) -> Readiness {
         match data::server_state(&self.directory, pid).as_deref() {
-            Some("ready" | "standby") => Readiness::Ready,
-            Some(_) => Readiness::Within(RECOVERY_PATIENCE),
+            Some("ready") => Readiness::Ready,
+            Some("standby") if ready == Ready::Answers => Readiness::Ready,
+            Some(_) => Readiness::Within(match ready {
+                Ready::Answers => RECOVERY_PATIENCE,
+                Ready::Recovered { within } => within,
+            }),
             None => Readiness::Within(APPEARANCE_PATIENCE),
         }
     }
@@ -232,6 +292,12 @@ impl Cluster {
             user: config.user.clone(),
         }
     }
+}
+
+/// Who may be the superuser over the Unix socket. Where we do not run as the engine's user, we are root.
+fn local_users(config: &PostgresqlConfig) -> Vec<&str> {
+    let root = rustix::process::geteuid().is_root().then_some("root");
+    std::iter::once(config.user.name.as_str()).chain(root).collect()
 }
 
 fn installation(config: &PostgresqlConfig, major: u32) -> Option<Installation> {

@@ -18,7 +18,7 @@ const READ_PATIENCE: Duration = Duration::from_secs(10);
 /// Where a data directory is made before it gets its name.
 const UNFINISHED: &str = "data.new";
 /// With a time zone given, initdb does not go through all there are to find the machine's.
-const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C.UTF-8"), ("TZ", "UTC")];
+pub(crate) const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C.UTF-8"), ("TZ", "UTC")];
 
 /// Files that we write into a data directory, by name, with their text.
 pub(crate) type Files = [(&'static str, String); 3];

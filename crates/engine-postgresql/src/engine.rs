@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mainstay_engine::recovery::Recovery;
 use mainstay_engine::supervise::ClusterDirectory;
 use mainstay_engine::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started};
-use mainstay_types::{ClusterName, Health, Observation, Offering};
+use mainstay_types::{ClusterName, EngineName, Health, Observation, Offering};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::admin::failed;
@@ -33,7 +34,7 @@ const FIGURES: [&str; 6] = [
 /// PostgreSQL on this machine.
 #[derive(Debug)]
 pub struct PostgresqlEngine {
-    config: PostgresqlConfig,
+    pub(crate) config: PostgresqlConfig,
     offering: Offering,
     clusters: Mutex<HashMap<ClusterName, Arc<Cluster>>>,
 }
@@ -45,14 +46,29 @@ impl PostgresqlEngine {
         Self { config, offering, clusters: Mutex::default() }
     }
 
-    fn cluster(&self, spec: &ClusterSpec) -> Arc<Cluster> {
+    pub(crate) fn cluster(&self, spec: &ClusterSpec) -> Arc<Cluster> {
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Cluster::new(&self.config, spec));
         clusters.entry(spec.name.clone()).or_insert_with(new).clone()
     }
 
+    /// What the engine is called.
+    pub(crate) fn name(&self) -> &EngineName {
+        &self.offering.engine
+    }
+
+    /// The cluster, where it is in use.
+    pub(crate) fn known(&self, name: &ClusterName) -> Option<Arc<Cluster>> {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Uses a cluster no more.
+    pub(crate) fn forget(&self, name: &ClusterName) {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     /// A cluster that has a process, so that asking its server makes sense.
-    async fn running(&self, spec: &ClusterSpec) -> Result<Arc<Cluster>, EngineError> {
+    pub(crate) async fn running(&self, spec: &ClusterSpec) -> Result<Arc<Cluster>, EngineError> {
         let cluster = self.cluster(spec);
         match cluster.process(&self.config).await? {
             Some(_) => Ok(cluster),
@@ -179,11 +195,11 @@ impl Engine for PostgresqlEngine {
 
     async fn stop_all(&self) -> Vec<(ClusterName, EngineError)> {
         let stop = |name: ClusterName| async move {
-            let known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
-            let cluster = known.unwrap_or_else(|| Arc::new(Cluster::of_name(&self.config, &name)));
+            let cluster = self.known(&name).unwrap_or_else(|| Arc::new(Cluster::of_name(&self.config, &name)));
             Some((name, cluster.stop(&self.config).await.err()?))
         };
-        let clusters = ClusterDirectory::names(&self.config.clusters_dir, &self.offering.engine);
+        let mut clusters = ClusterDirectory::names(&self.config.clusters_dir, self.name());
+        clusters.extend(ClusterDirectory::scratch_names(&self.config.clusters_dir, self.name()));
         futures::future::join_all(clusters.into_iter().map(stop)).await.into_iter().flatten().collect()
     }
 
@@ -191,7 +207,7 @@ impl Engine for PostgresqlEngine {
         let cluster = self.cluster(spec);
         cluster.stop(&self.config).await?;
         cluster.remove().await?;
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner).remove(&spec.name);
+        self.forget(&spec.name);
         Ok(())
     }
 
@@ -265,5 +281,9 @@ impl Engine for PostgresqlEngine {
         let row = tokio::time::timeout(ANSWER_PATIENCE, asking).await.map_err(|_| unanswered())?;
         let (a, b, c, d, e, f) = row.map_err(failed("the figures could not be read"))?;
         Ok(FIGURES.into_iter().zip([a, b, c, d, e, f]).collect())
+    }
+
+    fn recovery(&self) -> Option<&dyn Recovery> {
+        Some(self)
     }
 }

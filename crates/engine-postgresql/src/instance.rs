@@ -4,7 +4,7 @@ use mainstay_engine::{EngineError, InstanceSpec};
 use mainstay_types::Presence;
 
 use crate::admin::{Admin, failed};
-use crate::names::{TEMPLATE_DATABASE, database, owner};
+use crate::names::{TEMPLATE_DATABASE, database, new_database, old_database, owner};
 use crate::observe;
 
 /// Makes an instance, or puts right what somebody changed about it.
@@ -60,11 +60,6 @@ pub(crate) async fn provision(admin: &Admin, instance: &InstanceSpec) -> Result<
 pub(crate) async fn deprovision(admin: &Admin, instance: &InstanceSpec) -> Result<(), EngineError> {
     let (database, owner) = (database(&instance.id), owner(&instance.id));
     let attempt = || failed(format!("instance {} could not be removed", instance.id));
-    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
-        .bind(&database)
-        .fetch_one(admin.pool())
-        .await
-        .map_err(attempt())?;
     // Its owner, whoever is a member of it, and whoever may connect because of their statements.
     let roles: Vec<String> = sqlx::query_scalar(
         "SELECT member.rolname::text FROM pg_roles owner \
@@ -79,14 +74,29 @@ pub(crate) async fn deprovision(admin: &Admin, instance: &InstanceSpec) -> Resul
     .fetch_all(admin.pool())
     .await
     .map_err(attempt())?;
-    if exists {
-        // Closed first: a client that reconnects faster than its session is ended would keep it alive.
-        let close = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false IS_TEMPLATE false");
-        admin.run(close).await.map_err(attempt())?;
-        admin.run(format!("DROP DATABASE {database} WITH (FORCE)")).await.map_err(attempt())?;
+    // What a restore that was interrupted has left behind, too.
+    for database in [database, new_database(&instance.id), old_database(&instance.id)] {
+        drop_database(admin, &database).await?;
     }
     if roles.is_empty() {
         return Ok(());
     }
     admin.run(format!("DROP ROLE {}", roles.join(", "))).await.map_err(attempt())
+}
+
+/// Ends the sessions of a database and removes it; there being none is as good.
+pub(crate) async fn drop_database(admin: &Admin, database: &str) -> Result<(), EngineError> {
+    let attempt = || failed(format!("database {database} could not be removed"));
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+        .bind(database)
+        .fetch_one(admin.pool())
+        .await
+        .map_err(attempt())?;
+    if !exists {
+        return Ok(());
+    }
+    // Closed first: a client that reconnects faster than its session is ended would keep it alive.
+    let close = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false IS_TEMPLATE false");
+    admin.run(close).await.map_err(attempt())?;
+    admin.run(format!("DROP DATABASE {database} WITH (FORCE)")).await.map_err(attempt())
 }

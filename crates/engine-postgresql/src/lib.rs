@@ -21,6 +21,7 @@ mod names;
 mod observe;
 mod offering;
 mod owner_session;
+mod recovery;
 mod role;
 mod settings;
 mod statements;

@@ -9,6 +9,7 @@ use mainstay_engine::{CertificateFiles, ClusterSpec};
 use mainstay_types::Plan;
 
 use crate::offering;
+use crate::recovery::End;
 
 /// Sessions kept for us when tenants have taken all others: our pool, and one connection per unbinding instance.
 const RESERVED_CONNECTIONS: u32 = 10;
@@ -17,6 +18,15 @@ const RESERVED_CONNECTIONS: u32 = 10;
 const MAX_WAL_MIB: u64 = 512;
 /// Two segments, the least that the server takes.
 const LEAST_WAL_MIB: u64 = 32;
+
+/// Log that is kept for whoever copies it, before they lose their place: a copy that stands still must not fill the disk.
+/// It is a tenth of that, and never more than hours of a busy server's log.
+const MAX_KEPT_WAL_MIB: u64 = 16_384;
+/// Senders of the log: one that follows it, one for a backup, and room for both to be begun anew before the server has
+/// noticed that the earlier ones are gone. It is the server's own default, so that no server has to be started anew for it.
+const WAL_SENDERS: u32 = 10;
+/// What a scratch server takes for its cache. One that restores reads each page about once.
+const SCRATCH_BUFFERS_MIB: u64 = 64;
 
 /// What settings depend on.
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +48,79 @@ struct Sizes {
     work_mem_kib: u64,
     maintenance_mem_mib: u64,
     max_wal_mib: u64,
+    max_kept_wal_mib: u64,
     min_wal_mib: u64,
     temp_file_limit_mib: u64,
     workers: u32,
+}
+
+/// What the settings of a scratch server depend on: one that nobody reaches but over its socket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScratchInputs<'a> {
+    pub cluster: &'a ClusterSpec,
+    pub socket_directory: &'a Path,
+    /// Where its log lies.
+    pub wal: &'a Path,
+    pub timeline: u32,
+    pub end: End,
+    /// Whether its data will serve, so that it has to be on disk.
+    pub lasting: bool,
+}
+
+/// `postgresql.conf` of a scratch server, whole. It archives nothing and keeps nothing for anybody: what it was copied from
+/// goes on serving, and has a log of its own.
+pub(crate) fn render_scratch(inputs: &ScratchInputs<'_>) -> String {
+    let mut text = String::from("# Written by Mainstay for a scratch cluster.\n");
+    let mut set = |name: &str, value: &dyn std::fmt::Display| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name} = {value}");
+    };
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+
+    set("cluster_name", &quoted(inputs.cluster.name.as_str()));
+    set("listen_addresses", &"''");
+    set("port", &inputs.cluster.port);
+    set("unix_socket_directories", &quoted(&inputs.socket_directory.to_string_lossy()));
+    set("unix_socket_permissions", &"0700");
+    set("max_connections", &30);
+    set("shared_buffers", &format!("{SCRATCH_BUFFERS_MIB}MB"));
+    set("max_wal_size", &format!("{MAX_WAL_MIB}MB"));
+    set("wal_level", &"replica");
+    set("max_wal_senders", &2);
+    set("max_replication_slots", &2);
+    set("archive_mode", &"off");
+    set("autovacuum", &"off");
+    set("jit", &"off");
+    for name in ["fsync", "synchronous_commit", "full_page_writes"] {
+        set(name, &if inputs.lasting { "on" } else { "off" });
+    }
+    set("recovery_init_sync_method", &"syncfs");
+    // Nobody is let in before it is where it should be.
+    set("hot_standby", &"off");
+    let wal = shell_quoted(&inputs.wal.to_string_lossy()).replace('%', "%%");
+    set("restore_command", &quoted(&format!("cp {wal}/%f \"%p\"")));
+    set("recovery_target_timeline", &quoted(&inputs.timeline.to_string()));
+    set("recovery_target_action", &"promote");
+    match inputs.end {
+        End::Consistent => set("recovery_target", &"immediate"),
+        // This setting is read before the server knows what a `Z` is.
+        End::At(moment) => {
+            set("recovery_target_time", &quoted(&moment.to_string().replace('T', " ").replace('Z', "+00")))
+        }
+        End::Pieces => {}
+    }
+    set("log_destination", &"stderr");
+    set("logging_collector", &"off");
+    set("log_statement", &"none");
+    set("log_min_error_statement", &"panic");
+    set("timezone", &"UTC");
+    set("lc_messages", &"C");
+    text
+}
+
+/// A word of the shell's that is this text. It has no backslash, which the server would take for its own.
+fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\"'\"'"))
 }
 
 /// `postgresql.conf`, whole.
@@ -92,6 +172,9 @@ pub(crate) fn render(inputs: &Inputs<'_>) -> String {
     set("full_page_writes", &"on");
     set("synchronous_commit", &"on");
     set("wal_level", &"replica");
+    set("max_wal_senders", &WAL_SENDERS);
+    set("max_replication_slots", &WAL_SENDERS);
+    set("max_slot_wal_keep_size", &format!("{}MB", sizes.max_kept_wal_mib));
     set("wal_compression", &"on");
     set("max_wal_size", &format!("{}MB", sizes.max_wal_mib));
     set("min_wal_size", &format!("{}MB", sizes.min_wal_mib));
@@ -140,6 +223,7 @@ fn sizes(cluster: &ClusterSpec, machine: Machine) -> Sizes {
         work_mem_kib,
         maintenance_mem_mib: (memory / 16).clamp(16, 1_024),
         max_wal_mib,
+        max_kept_wal_mib: (machine.disk_mib / 10).clamp(2 * LEAST_WAL_MIB, MAX_KEPT_WAL_MIB),
         min_wal_mib: (max_wal_mib / 4).max(LEAST_WAL_MIB),
         // One session's sort must not fill the disk that all others write to.
         temp_file_limit_mib: (machine.disk_mib / 8).max(64),
@@ -156,7 +240,8 @@ mod tests {
     use mainstay_engine::supervise::Machine;
     use mainstay_types::{NodeName, Plan};
 
-    use super::{Inputs, render, sizes};
+    use super::{Inputs, ScratchInputs, render, render_scratch, sizes};
+    use crate::recovery::End;
 
     fn machine(memory_mib: u64, cores: u32, disk_mib: u64) -> Machine {
         Machine { memory_mib, cores, disk_mib, open_files: 65_536 }
@@ -214,12 +299,39 @@ mod tests {
             "fsync = on",
             "full_page_writes = on",
             "log_statement = none",
+            "max_slot_wal_keep_size = 5000MB",
             "log_min_error_statement = panic",
             "password_encryption = scram-sha-256",
         ] {
             assert!(text.lines().any(|found| found == line), "{line:?} is not in:\n{text}");
         }
         assert_eq!(text, render(&inputs));
+    }
+
+    #[test]
+    fn a_scratch_server_is_out_of_everybodys_reach() {
+        let cluster = cluster(Plan::Dedicated, &[]);
+        let inputs = ScratchInputs {
+            cluster: &cluster,
+            socket_directory: Path::new("/srv/run"),
+            wal: Path::new("/srv/it's 5%/wal"),
+            timeline: 3,
+            end: End::At("2026-11-21T12:00:00.5Z".parse().unwrap()),
+            lasting: false,
+        };
+        let text = render_scratch(&inputs);
+        for line in [
+            "listen_addresses = ''",
+            "archive_mode = off",
+            "hot_standby = off",
+            "recovery_target_timeline = '3'",
+            "recovery_target_time = '2026-11-21 12:00:00.500000+00'",
+            r#"restore_command = 'cp ''/srv/it''"''"''s 5%%/wal''/%f "%p"'"#,
+            "fsync = off",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} is not in:\n{text}");
+        }
+        assert!(render_scratch(&ScratchInputs { lasting: true, ..inputs }).contains("fsync = on"));
     }
 
     #[test]

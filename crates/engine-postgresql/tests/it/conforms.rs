@@ -13,8 +13,8 @@ use sqlx::postgres::PgConnection;
 
 use crate::place::{Place, cluster, execute, run};
 
-struct PostgresqlFixture {
-    place: Place,
+pub struct PostgresqlFixture {
+    pub place: Place,
 }
 
 struct Client(PgConnection);

@@ -10,6 +10,8 @@ mod drift;
 mod isolation;
 mod objects;
 mod place;
+mod recoverable;
 mod recovery;
 mod refusals;
+mod restores;
 mod statements;

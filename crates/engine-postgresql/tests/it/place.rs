@@ -133,7 +133,7 @@ impl Tenant {
         Self::bound(&shared.engine, &shared.cluster, &self.instance, Some(statements)).await
     }
 
-    async fn bound(
+    pub async fn bound(
         engine: &PostgresqlEngine,
         cluster: &ClusterSpec,
         instance: &InstanceSpec,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_types::ClusterName;
+use rustix::process::Signal;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::directory::{ClusterDirectory, ClusterLock};
@@ -91,6 +92,15 @@ impl ClusterProcess {
             process.stop(steps).await.map_err(|error| EngineError::transient_from("it could not be stopped", error))?;
         }
         supervision.end_stragglers(&user).await.map(drop)
+    }
+
+    /// Sends its process a signal, where one is known that runs and nobody is starting or stopping it.
+    pub fn signal(&self, signal: Signal) {
+        if let Ok(held) = self.held.try_lock()
+            && let Some(process) = &held.process
+        {
+            process.signal(signal);
+        }
     }
 
     /// Removes everything of it but its process, which has to be stopped.

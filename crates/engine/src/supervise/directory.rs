@@ -8,6 +8,7 @@
 //!               log/          ours, 0700: the engine writes through a descriptor that it is given
 //!               data/         the engine's, 0700
 //!               run/          the engine's, 0700: its sockets
+//!               wal/          the engine's, 0700: of its log what was copied and not kept elsewhere yet, where it has a log
 //! ```
 //!
 //! What we act upon as root is out of the engine's reach: whoever takes an engine over can not make us signal
@@ -155,6 +156,13 @@ impl ClusterDirectory {
             Some(path) => Err(DirectoryError::NotTraversable { path: path.to_owned(), user: user.name.clone() }),
             None => Ok(()),
         }
+    }
+
+    /// Makes a directory in the cluster's that belongs to the engine's user; what is in it stays.
+    pub fn make(&self, name: &str, user: &EngineUser) -> Result<PathBuf, DirectoryError> {
+        let path = self.root.join(name);
+        make_directory(&path, 0o700, Some(user))?;
+        Ok(path)
     }
 
     /// Makes an empty directory in the cluster's that belongs to the engine's user, without what was there.

@@ -1,0 +1,139 @@
+//! How a cluster's data is backed up and brought back.
+//!
+//! ```text
+//! pg_basebackup ────────────> part `base` ──┐
+//! slot ──> pg_receivewal ──> keeper ──> log ─┴─> scratch cluster ──> looked at, or its data serves, or one database is copied
+//! ```
+//!
+//! Everything that comes back goes through a scratch cluster: what serves is left alone until what comes back is whole.
+
+mod base;
+mod follow;
+mod heartbeat;
+mod keeper;
+mod reach;
+mod rehearse;
+mod replace;
+mod restorer;
+mod scratch;
+mod stream;
+mod unpack;
+mod wal;
+mod whole;
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use mainstay_engine::recovery::{Archive, Assertion, Backup, Recovery, Rehearsal, Restored, Scope, Until, Window};
+use mainstay_engine::{ClusterSpec, EngineError, InstanceSpec};
+use mainstay_types::InstanceId;
+
+pub(crate) use self::reach::End;
+use self::reach::Log;
+use self::wal::{PieceName, parse_history};
+use crate::PostgresqlEngine;
+
+/// The longest history of timelines that is read: thousands of restores have one of a megabyte.
+const LONGEST_HISTORY: u64 = 1 << 20;
+
+#[async_trait]
+impl Recovery for PostgresqlEngine {
+    fn scope(&self) -> Scope {
+        Scope::Cluster
+    }
+
+    fn has_log(&self) -> bool {
+        true
+    }
+
+    async fn back_up(&self, spec: &ClusterSpec, _: &[InstanceSpec], archive: &Archive) -> Result<Backup, EngineError> {
+        let cluster = self.running(spec).await?;
+        base::back_up(&cluster, &self.config, spec, self.name(), archive).await
+    }
+
+    async fn follow_log(&self, spec: &ClusterSpec, archive: &Archive) -> EngineError {
+        match self.running(spec).await {
+            Ok(cluster) => follow::follow(&cluster, &self.config, spec, archive).await,
+            Err(error) => error,
+        }
+    }
+
+    async fn trim_log(&self, oldest: &Backup, archive: &Archive) -> Result<(), EngineError> {
+        let base = base::base(oldest)?;
+        for (name, _) in archive.log.pieces().await? {
+            let needed = match name.parse() {
+                Ok(PieceName::History { timeline }) => timeline >= base.timeline,
+                Ok(PieceName::Whole(segment) | PieceName::Increment { segment, .. }) => {
+                    segment.timeline >= base.timeline && segment.number >= base.start.segment()
+                }
+                // A later version may keep what this one does not know.
+                Err(_) => true,
+            };
+            if !needed {
+                archive.log.forget(&name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn window(&self, backup: &Backup, archive: &Archive) -> Result<Window, EngineError> {
+        Ok(log(archive).await?.window(&base::base(backup)?))
+    }
+
+    async fn restore_cluster(
+        &self,
+        spec: &ClusterSpec,
+        backup: &Backup,
+        until: Until,
+        archive: &Archive,
+    ) -> Result<Restored, EngineError> {
+        whole::restore(self, spec, backup, until, archive).await
+    }
+
+    async fn restore_instance(
+        &self,
+        spec: &ClusterSpec,
+        instance: &InstanceSpec,
+        origin: &InstanceId,
+        backup: &Backup,
+        until: Until,
+        archive: &Archive,
+    ) -> Result<Restored, EngineError> {
+        replace::restore(self, spec, instance, origin, backup, until, archive).await
+    }
+
+    async fn rehearse(
+        &self,
+        spec: &ClusterSpec,
+        instance: &InstanceSpec,
+        backup: &Backup,
+        assertions: &[Assertion],
+        archive: &Archive,
+    ) -> Result<Rehearsal, EngineError> {
+        rehearse::rehearse(self, spec, instance, backup, assertions, archive).await
+    }
+
+    async fn clear_scratch(&self) -> Result<(), EngineError> {
+        scratch::clear(self).await
+    }
+}
+
+/// All that the archive has of a cluster's log.
+async fn log(archive: &Archive) -> Result<Log, EngineError> {
+    let mut log = Log::default();
+    for (text, piece) in archive.log.pieces().await? {
+        // A later version may keep what this one does not know.
+        let Ok(name) = text.parse() else { continue };
+        let switches = match name {
+            PieceName::History { .. } if piece.size <= LONGEST_HISTORY => {
+                let kept = archive.serve(&format!("piece {text} of the log"), piece.address).await?;
+                let bytes: Vec<u8> = kept.map_ok(|bytes| bytes.to_vec()).try_concat().await?;
+                parse_history(&String::from_utf8_lossy(&bytes)).map_err(|error| {
+                    EngineError::permanent(format!("piece {text} of the log: {error}"), "restore an older backup")
+                })?
+            }
+            _ => Vec::new(),
+        };
+        log.add(name, piece, switches);
+    }
+    Ok(log)
+}
