@@ -3,6 +3,7 @@
 use mainstay_dataplane::Trouble;
 
 use crate::Location;
+use crate::files::Failure;
 
 /// Why a repository was not created or opened.
 #[derive(Debug, thiserror::Error)]
@@ -16,10 +17,15 @@ pub enum OpenError {
     )]
     NotEmpty { location: Location, found: String },
     #[error(
-        "the recovery key does not fit the repository at {location} (it fits the one with the fingerprint {fingerprint}); \
-         look for the key that was printed when this repository was made"
+        "the recovery key {given} does not open the repository at {location}, which was made with {wanted}; look for the \
+         key that was printed then"
     )]
-    WrongKey { location: Location, fingerprint: String },
+    WrongKey {
+        location: Location,
+        /// Fingerprints.
+        given: String,
+        wanted: String,
+    },
     #[error(
         "the repository at {location} has format {found}, and this version of Mainstay reads formats up to {known}; use a newer version"
     )]
@@ -42,19 +48,35 @@ pub enum OpenError {
     Random(#[source] getrandom::Error),
 }
 
-/// Why a mirror was not brought up to date. What was copied is there, and the next attempt goes on after it.
+/// Why a copy was not brought up to date. What was copied is there, and the next attempt goes on after it.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
-    #[error("the mirror cannot be opened")]
+    #[error("the copy cannot be opened")]
     Open(#[source] OpenError),
+    #[error("{location} is where the repository itself lies; name another location for its copy")]
+    Itself { location: Location },
     #[error("{location} holds another repository ({found}, not {id}), which is left as it is; name an empty location")]
     Another { location: Location, found: uuid::Uuid, id: uuid::Uuid },
     #[error("the repository cannot be read")]
     From(#[source] Trouble),
-    #[error("the mirror at {location} cannot be written")]
+    #[error("the copy at {location} cannot be written")]
     To {
         location: Location,
         #[source]
         source: Trouble,
     },
+}
+
+impl OpenError {
+    pub(crate) fn credentials(location: &Location, reason: impl Into<String>) -> Self {
+        Self::Credentials { location: location.clone(), reason: reason.into() }
+    }
+
+    pub(crate) fn of(location: &Location, failure: Failure) -> Self {
+        let location = location.clone();
+        match failure {
+            Failure::Denied(reason) => Self::Denied { location, reason },
+            other => Self::Trouble { location, source: other.into() },
+        }
+    }
 }

@@ -3,12 +3,25 @@
 use futures::StreamExt;
 
 use super::{Fixture, Place, case, key, noise, plain, text};
-use crate::{Body, Compression, ContentKey, Deletion, Hints, KeyId, Serve, ServeError};
+use crate::{Address, Body, Compression, ContentKey, Deletion, Hints, KeyId, Serve, ServeError};
 
 pub(super) async fn cases(fixture: &dyn Fixture) {
     case(fixture, "encrypted content needs its key", encrypted_content_needs_its_key).await;
     case(fixture, "what is encrypted stays so", what_is_encrypted_stays_so).await;
     case(fixture, "what is plain is encrypted when that is asked for", plain_becomes_encrypted).await;
+}
+
+/// Of an implementation that takes no keys.
+pub(super) async fn refusal(fixture: &dyn Fixture) {
+    case(fixture, "a key is refused where none is taken", |place| async move {
+        let subject = place.open().await;
+        for len in LENGTHS {
+            let content = noise(1, len);
+            assert!(subject.try_ingest(&content, sealed(1)).await.is_err());
+            subject.keeps_only(0, Address::of(&content)).await;
+        }
+    })
+    .await;
 }
 
 const LENGTHS: [usize; 3] = [1, 4096, 2_500_000];

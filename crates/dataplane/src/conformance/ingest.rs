@@ -19,14 +19,17 @@ const LENGTHS: [usize; 17] = [
 ];
 
 pub(super) async fn cases(fixture: &dyn Fixture) {
-    case(fixture, "content of every length comes back", content_of_every_length_comes_back).await;
+    case(fixture, "content of every length comes back", |place| {
+        content_of_every_length_comes_back(place, forms(fixture))
+    })
+    .await;
     case(fixture, "a receipt tells the digests", a_receipt_tells_the_digests).await;
     case(fixture, "identical content is kept once", identical_content_is_kept_once).await;
     case(fixture, "what was said before must be true", what_was_said_before_must_be_true).await;
     case(fixture, "a source that breaks off leaves nothing", a_source_that_breaks_off_leaves_nothing).await;
     case(fixture, "an ingest that is dropped leaves nothing", an_ingest_that_is_dropped_leaves_nothing).await;
     case(fixture, "what was kept is there after reopening", |place| async move {
-        let forms = forms();
+        let forms = forms(fixture);
         let before = place.open().await;
         for hints in &forms {
             before.ingest(&content_for(hints), hints.clone()).await;
@@ -42,10 +45,11 @@ pub(super) async fn cases(fixture: &dyn Fixture) {
     .await;
 }
 
-fn forms() -> Vec<Hints> {
+fn forms(fixture: &dyn Fixture) -> Vec<Hints> {
     let compression = [Compression::None, Compression::Zstd];
-    let keys = [None, Some(key(1))];
-    let pairs = compression.into_iter().flat_map(|compression| keys.clone().map(|key| (compression, key)));
+    let keys: Vec<_> = [None].into_iter().chain(fixture.takes_keys().then(|| Some(key(1)))).collect();
+    let pairs =
+        compression.into_iter().flat_map(|compression| keys.clone().into_iter().map(move |key| (compression, key)));
     pairs.map(|(compression, key)| Hints { compression, key, ..plain() }).collect()
 }
 
@@ -53,10 +57,10 @@ fn content_for(hints: &Hints) -> Bytes {
     text(hints.compression as u64 * 2 + u64::from(hints.key.is_some()), 700_000)
 }
 
-async fn content_of_every_length_comes_back(place: Box<dyn Place>) {
+async fn content_of_every_length_comes_back(place: Box<dyn Place>, forms: Vec<Hints>) {
     let subject = &place.open().await;
     let mut kept = BTreeSet::new();
-    for (form, hints) in (0..).zip(forms()) {
+    for (form, hints) in (0..).zip(forms) {
         for len in LENGTHS {
             // Content of each form differs, or it would be known from the one before.
             let content = if form % 2 == 0 { noise(form + 10, len) } else { text(form + 10, len) };

@@ -1,0 +1,65 @@
+//! The way to a location on another machine: OpenDAL's services.
+
+use mainstay_transport::Transport;
+use opendal::services::{S3, Sftp, Webdav};
+use opendal::{HttpTransporter, OperationContext, Operator};
+use secrecy::ExposeSecret;
+
+use crate::{Credentials, Location, OpenError};
+
+/// Nothing is sent yet.
+pub(super) fn build(location: &Location, credentials: &Credentials) -> Result<Operator, OpenError> {
+    let unusable = |error: opendal::Error| OpenError::credentials(location, error.message());
+    match (location, credentials) {
+        (Location::S3 { bucket, prefix, endpoint, region }, Credentials::AccessKey { id, secret }) => {
+            let service = S3::default()
+                .endpoint(endpoint)
+                .region(region)
+                .bucket(bucket)
+                .root(prefix)
+                .access_key_id(id)
+                .secret_access_key(secret.expose_secret())
+                // The store finds what is damaged on the way to it, before it acknowledges.
+                .checksum_algorithm("crc32c")
+                // Nothing but the configuration says which credentials are used.
+                .disable_config_load()
+                .disable_ec2_metadata();
+            over_http(location, endpoint.starts_with("https:"), Operator::new(service).map_err(unusable)?)
+        }
+        (Location::S3 { .. }, _) => Err(OpenError::credentials(location, "it needs an access key and its secret")),
+        (Location::WebDav { tls, authority, path }, Credentials::Password { .. } | Credentials::None) => {
+            let scheme = if *tls { "https" } else { "http" };
+            let mut service = Webdav::default().endpoint(&format!("{scheme}://{authority}")).root(path);
+            if let Credentials::Password { user, password } = credentials {
+                service = service.username(user).password(password.expose_secret());
+            }
+            over_http(location, *tls, Operator::new(service).map_err(unusable)?)
+        }
+        (Location::WebDav { .. }, _) => Err(OpenError::credentials(location, "it needs a user and a password")),
+        (Location::Sftp { user, host, port, path }, Credentials::KeyFile(_) | Credentials::None) => {
+            // A host whose key OpenSSH does not know is refused.
+            let mut service =
+                Sftp::default().endpoint(&format!("ssh://{host}:{port}")).root(path).known_hosts_strategy("strict");
+            if let Some(user) = user {
+                service = service.user(user);
+            }
+            if let Credentials::KeyFile(file) = credentials {
+                let file = file.to_str();
+                service = service
+                    .key(file.ok_or_else(|| OpenError::credentials(location, "the key file's path is not UTF-8"))?);
+            }
+            Operator::new(service).map_err(unusable)
+        }
+        (Location::Sftp { .. }, _) => {
+            Err(OpenError::credentials(location, "it takes a private key's file, or what OpenSSH is configured with"))
+        }
+        (Location::Directory(_), _) => unreachable!("a directory is no location on another machine"),
+    }
+}
+
+fn over_http(location: &Location, with_tls: bool, operator: Operator) -> Result<Operator, OpenError> {
+    let transport = Transport::new(with_tls).map_err(|error| {
+        OpenError::credentials(location, format!("this machine's certificate authorities cannot be read: {error}"))
+    })?;
+    Ok(operator.with_context(OperationContext::new().with_http_transport(HttpTransporter::new(transport))))
+}

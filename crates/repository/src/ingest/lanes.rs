@@ -1,0 +1,124 @@
+//! What goes over a stream's bytes, each on a thread of its own.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use mainstay_dataplane::{Address, Md5, Sha256};
+use mainstay_types::Digest;
+use md5::Digest as _;
+use tokio::task::JoinHandle;
+
+use super::Pending;
+use crate::chunk::{ChunkId, ChunkRef};
+use crate::cutter::Cutter;
+use crate::inner::Inner;
+use crate::pack::PackBuilder;
+use crate::recipe::{Recipe, RecipeBuilder};
+
+/// What was found of a stream.
+pub(super) struct Whole {
+    pub(super) address: Address,
+    pub(super) sha256: Sha256,
+    pub(super) md5: Option<Md5>,
+    pub(super) size: u64,
+}
+
+/// A chunk that is not in the repository yet.
+pub(super) struct Fresh {
+    id: ChunkId,
+    pub(super) bytes: Bytes,
+}
+
+/// The digests that nothing else needs.
+pub(super) struct DigestLane {
+    sha256: Context,
+    md5: Option<md5::Md5>,
+}
+
+/// Cuts a stream and sorts out what is new.
+pub(super) struct CutLane {
+    inner: Arc<Inner>,
+    whole: blake3::Hasher,
+    cutter: Cutter,
+    recipe: RecipeBuilder,
+    pending: Pending,
+}
+
+impl DigestLane {
+    pub(super) fn new(md5: bool) -> Self {
+        Self { sha256: Context::new(&SHA256), md5: md5.then(md5::Md5::new) }
+    }
+
+    pub(super) fn start(mut self, piece: Bytes) -> JoinHandle<Self> {
+        tokio::task::spawn_blocking(move || {
+            self.sha256.update(&piece);
+            if let Some(md5) = &mut self.md5 {
+                md5.update(&piece);
+            }
+            self
+        })
+    }
+
+    pub(super) fn finish(self) -> (Sha256, Option<Md5>) {
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(self.sha256.finish().as_ref());
+        (Sha256(sha256), self.md5.map(|md5| Md5(md5.finalize().into())))
+    }
+}
+
+impl CutLane {
+    pub(super) fn new(inner: Arc<Inner>, pending: Pending) -> Self {
+        Self { inner, whole: blake3::Hasher::new(), cutter: Cutter::new(), recipe: RecipeBuilder::default(), pending }
+    }
+
+    pub(super) fn start(mut self, piece: Bytes) -> JoinHandle<(Self, Vec<Fresh>)> {
+        tokio::task::spawn_blocking(move || {
+            let fresh = self.push(&piece);
+            (self, fresh)
+        })
+    }
+
+    fn push(&mut self, piece: &Bytes) -> Vec<Fresh> {
+        let mut fresh = Vec::new();
+        self.whole.update(piece);
+        let Self { inner, cutter, recipe, pending, .. } = self;
+        cutter.push(inner.keys.gear(), piece, |chunk| take(inner, pending, recipe, chunk, &mut fresh));
+        fresh
+    }
+
+    pub(super) fn finish(self) -> (Address, Recipe, Vec<Fresh>) {
+        let Self { inner, whole, cutter, mut recipe, pending } = self;
+        let mut fresh = Vec::new();
+        cutter.finish(inner.keys.gear(), |chunk| take(&inner, &pending, &mut recipe, chunk, &mut fresh));
+        let (recipe, _) = recipe.finish(|list| sort_out(&inner, &pending, list.into(), &mut fresh));
+        (Address::from_digest(Digest::from_bytes(*whole.finalize().as_bytes())), recipe, fresh)
+    }
+}
+
+fn take(inner: &Inner, pending: &Pending, recipe: &mut RecipeBuilder, chunk: Bytes, fresh: &mut Vec<Fresh>) {
+    let chunk = sort_out(inner, pending, chunk, fresh);
+    recipe.push(chunk, |list| sort_out(inner, pending, list.into(), fresh));
+}
+
+/// Names a chunk, and takes it where it is new.
+fn sort_out(inner: &Inner, pending: &Pending, bytes: Bytes, fresh: &mut Vec<Fresh>) -> ChunkRef {
+    let id = inner.keys.chunk_id(&bytes);
+    let chunk = ChunkRef { id, len: bytes.len() as u32 };
+    if !inner.state().rely_on(&id) && pending.insert(id) {
+        fresh.push(Fresh { id, bytes });
+    }
+    chunk
+}
+
+/// Compresses and seals what is new, of some length together.
+pub(super) fn seal(inner: &Inner, fresh: Vec<Fresh>, len: usize) -> PackBuilder {
+    let mut sealed = PackBuilder::reusing(Vec::with_capacity(len / 2));
+    inner.workshop.compress(|compressor| {
+        for Fresh { id, bytes } in fresh {
+            let chunk = ChunkRef { id, len: bytes.len() as u32 };
+            sealed.seal(&inner.keys, compressor, chunk, &bytes);
+        }
+    });
+    sealed
+}
