@@ -69,24 +69,27 @@ pub(crate) async fn run(inner: Weak<Inner>, mut commits: mpsc::Receiver<Commit>)
 
 impl Inner {
     async fn commit(self: &Arc<Self>, commits: Vec<Commit>) {
+        let allowed = self.may_write().await;
         let _turn = self.turn.lock().await;
         let (keeping, rest, giving_up) = sort(commits);
         if !keeping.is_empty() {
             // What is given up need not wait for room.
             let plan = self.state().plan(keeping);
-            self.carry_out(plan, rest).await;
+            self.carry_out(plan, rest, &allowed).await;
         }
         if !giving_up.is_empty() {
             let now = Timestamp::now();
             let plan = self.state().plan_giving_up(giving_up, |at| self.immutable_until(at, now));
-            self.carry_out(plan, Vec::new()).await;
+            self.carry_out(plan, Vec::new(), &allowed).await;
         }
     }
 
-    async fn carry_out(self: &Arc<Self>, plan: Plan, rest: Vec<PackBuilder>) {
+    async fn carry_out(self: &Arc<Self>, plan: Plan, rest: Vec<PackBuilder>, allowed: &Result<(), Trouble>) {
         let Plan { entries, complete, given_up, last_claim, answers } = plan;
         let written = if complete.claims.is_empty() && given_up.is_empty() {
             Ok(())
+        } else if let Err(trouble) = allowed {
+            Err(trouble.clone())
         } else {
             self.write(rest, complete, given_up, last_claim).await
         };
@@ -111,7 +114,6 @@ impl Inner {
         given_up: Vec<GivenUp>,
         last_claim: u64,
     ) -> Result<(), Trouble> {
-        self.may_write().await?;
         self.write_rest(rest, &complete).await?;
         let now = Timestamp::now();
         let (name, mut record) = {

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use mainstay_dataplane::{Address, Owner};
+use mainstay_dataplane::{Address, Owner, Trouble};
 
 use crate::files::{Failure, Files, Listed};
+use crate::inner::Inner;
 use crate::keys::Keys;
 use crate::pack::{self, Complete, PACKS, PackEntry};
 use crate::recipe::Content;
@@ -143,6 +144,71 @@ impl Fold {
         self.state.unreadable.extend(self.damaged.iter().map(|(name, _)| name.clone()));
         self.state.stale.extend(self.damaged.iter().map(|(name, _)| name.clone()));
         Loaded { state: self.state, damaged: self.damaged }
+    }
+}
+
+impl Inner {
+    /// Reads the records that other processes have written since the repository was opened here. Where one of them has
+    /// removed something, this process's word does not count any more.
+    pub(crate) async fn catch_up(&self) -> Result<(), Trouble> {
+        let _turn = self.turn.lock().await;
+        let listed = self.files.list(INDEX).await?;
+        let is_new = |file: &&Listed| {
+            let state = self.state();
+            record::sequence_of(&file.path).is_some()
+                && !state.records.contains_key(&file.path)
+                && !state.stale.contains(&file.path)
+        };
+        for file in listed.iter().filter(is_new).cloned().collect::<Vec<_>>() {
+            let Some(mut bytes) = self.files.read(&file.path, None).await? else { return Err(removed_by_another()) };
+            let record = Record::open(&self.keys, &file.path, &mut bytes);
+            let record = record.map_err(|why| Trouble::unavailable(format!("{} is damaged: {why}", file.path)))?;
+            if record.summary.is_some() {
+                return Err(removed_by_another());
+            }
+            self.state().take(file.path, file.len, record);
+        }
+        let listed: HashSet<String> = listed.into_iter().map(|file| file.path).collect();
+        let gone = self.state().records.keys().any(|name| !listed.contains(name));
+        if gone { Err(removed_by_another()) } else { Ok(()) }
+    }
+}
+
+fn removed_by_another() -> Trouble {
+    Trouble::unavailable(
+        "another process has given room back in this repository since it was opened here; open it again",
+    )
+}
+
+impl State {
+    /// Takes a record of another process in, which is no summary.
+    fn take(&mut self, name: String, len: u64, record: Record) {
+        let claims = record.says_more_than_packs();
+        let Record { packs, contents, claims: claimed, given_up, last_claim, .. } = record;
+        let packs = packs.iter().map(|pack| self.add_pack(pack)).collect();
+        let contents: HashMap<Address, Content> =
+            contents.into_iter().map(|content| (content.address, content)).collect();
+        for claim in claimed {
+            let known = self.contents.get(&claim.address).cloned();
+            let Some(mut entry) = known.or_else(|| contents.get(&claim.address).cloned().map(Entry::new)) else {
+                continue;
+            };
+            if entry.held(claim.owner).is_none_or(|held| held.claim < claim.claim) {
+                entry.held[claim.owner as usize] = Some(Held { claim: claim.claim, at: claim.at });
+                self.put(entry);
+            }
+        }
+        for given in given_up {
+            if let Some(mut entry) = self.contents.get(&given.address).cloned()
+                && entry.held(given.owner).is_some_and(|held| held.claim <= given.claim)
+            {
+                entry.held[given.owner as usize] = None;
+                self.put(entry);
+            }
+        }
+        self.last_claim = self.last_claim.max(last_claim.0);
+        self.next_sequence = self.next_sequence.max(record::sequence_of(&name).unwrap_or(0));
+        self.records.insert(name, KnownRecord { len, packs, claims });
     }
 }
 

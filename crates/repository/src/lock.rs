@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{Failure, Files};
 use crate::inner::Inner;
-use crate::record::INDEX;
 
 const LOCKS: &str = "locks/";
 
@@ -74,7 +73,7 @@ impl WriterLock {
                     self.files.remove(&self.path()).await?;
                     return Err(in_use(&other, "gives room back"));
                 }
-                self.refuse_if_removed(inner).await?;
+                inner.catch_up().await?;
             }
         }
         *given = Some(Instant::now());
@@ -86,13 +85,19 @@ impl WriterLock {
         self.hold(inner).await?;
         self.removing.store(true, Ordering::Relaxed);
         self.write().await?;
-        match self.others().await?.first() {
-            None => Ok(()),
-            Some(other) => {
-                self.removed().await?;
-                Err(in_use(other, "writes"))
-            }
+        let alone = match self.others().await {
+            Ok(others) => others.first().map_or(Ok(()), |other| Err(in_use(other, "writes"))),
+            Err(failure) => Err(failure.into()),
+        };
+        // What others have written while they were there is in use.
+        let known = match alone {
+            Ok(()) => inner.catch_up().await,
+            alone => alone,
+        };
+        if known.is_err() {
+            self.removed().await?;
         }
+        known
     }
 
     pub(crate) async fn removed(&self) -> Result<(), Failure> {
@@ -139,18 +144,6 @@ impl WriterLock {
             }
         }
         Ok(others)
-    }
-
-    /// What this process knows must still be there: it was silent for long, and others may have removed.
-    async fn refuse_if_removed(&self, inner: &Arc<Inner>) -> Result<(), Trouble> {
-        let listed: HashSet<String> = self.files.list(INDEX).await?.into_iter().map(|file| file.path).collect();
-        let gone = inner.state().records.keys().any(|name| !listed.contains(name));
-        if gone {
-            return Err(Trouble::unavailable(
-                "another process has given room back in this repository since it was opened here; open it again",
-            ));
-        }
-        Ok(())
     }
 }
 
