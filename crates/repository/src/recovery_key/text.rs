@@ -62,9 +62,7 @@ pub(super) fn decode<const N: usize>(prefix: &'static str, text: &str) -> Result
         for (symbol, letter) in symbols.iter_mut().zip(letters) {
             *symbol = value(*letter).ok_or(wrong.clone())?;
         }
-        let (data, [checking]) =
-            symbols.split_first_chunk::<DATA>().map(|(data, rest)| (data, rest)).ok_or(wrong.clone())?
-        else {
+        let (data, [checking]) = symbols.split_first_chunk::<DATA>().ok_or(wrong.clone())? else {
             return Err(wrong);
         };
         if check(group, data) != *checking {
