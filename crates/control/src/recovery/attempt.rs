@@ -110,9 +110,9 @@ impl Attempt {
     }
 
     async fn back_up(&self, id: &InstanceId, whole_cluster: bool) -> Result<BackupDone, Failure> {
-        let site = self.site(id)?;
-        let done = self.back_up_site(&site, whole_cluster).await?;
-        Ok(BackupDone { instance: id.clone(), completed: done })
+        let (site, asked_until) = (self.site(id)?, Timestamp::now());
+        let completed = self.back_up_site(&site, whole_cluster).await?;
+        Ok(BackupDone { instance: id.clone(), asked_until, completed })
     }
 
     /// Takes a backup and says in the depot what it is; only then it counts.
@@ -175,8 +175,10 @@ impl Attempt {
             // What is about to be replaced can be had back. A log has every moment of it anyway.
             let whole_cluster = recovery.scope() == mainstay_engine::recovery::Scope::Cluster;
             let _no_sweep = self.sweeper.keep_away().await;
+            let asked_until = Timestamp::now();
             let completed = self.back_up_site(site, whole_cluster).await?;
-            let _ = self.report(BackupDone { instance: site.instance.id.clone(), completed }).await;
+            // That it is on record matters to nobody but whoever looks for it; the restore does not depend on it.
+            let _ = self.report(BackupDone { instance: site.instance.id.clone(), asked_until, completed }).await;
         }
         let point = self.point(&restoring.backup).await?;
         let archive = self.archive(&point.cluster).await?;

@@ -43,6 +43,8 @@ const AT_ONCE: usize = 2;
 const DRILLS_AT_ONCE: usize = 1;
 /// How long work whose outcome could not be recorded rests before it is tried again.
 const REST: Duration = Duration::from_secs(20);
+/// How long the loop rests before it looks again at what is due, however much happens: a look goes over all instances.
+const BREATH: Duration = Duration::from_millis(200);
 /// The longest that the loop sleeps, should time itself be set back.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -81,6 +83,7 @@ impl RecoveryLoop {
                 Some(ended) = self.running.join_next() => self.ended(ended),
                 () = tokio::time::sleep(sleep) => {}
             }
+            tokio::time::sleep(BREATH).await;
         }
         self.running.shutdown().await;
         self.logs.stop().await;

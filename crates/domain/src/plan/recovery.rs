@@ -15,6 +15,8 @@ const FIRST_BACKUP_SECONDS: u64 = 300;
 const RETRY_SECONDS: u64 = 1_800;
 /// A first drill comes within so many seconds of the first backup, a moment of its own for each instance.
 const FIRST_DRILL_WITHIN_SECONDS: u64 = 12 * 3_600;
+/// How long the last backups of what was deleted are kept: a month is when somebody has noticed.
+const GONE_SECONDS: u64 = 30 * 24 * 3_600;
 /// A day, a week, a month, as backups are counted.
 const DAY: i64 = 24 * 3_600 * 1_000_000;
 
@@ -78,7 +80,7 @@ pub fn plan_recovery(view: &View, engines: &Recoverable, now: Timestamp) -> Reco
     });
     plan.work.extend(backups);
     plan.work.extend(drills);
-    plan.work.extend(expired(view).into_iter().map(|backup| Work::Expire { backup }));
+    plan.work.extend(expired(view, now).into_iter().map(|backup| Work::Expire { backup }));
     plan
 }
 
@@ -159,27 +161,35 @@ fn first_bytes(id: &InstanceId) -> [u8; 8] {
     bytes
 }
 
-/// The backups that no rule keeps. Nobody's rule keeps those of what is gone.
-fn expired(view: &View) -> Vec<BackupId> {
+/// The backups that no rule keeps. Of what is gone the newest is kept for some time, for whoever deleted it by mistake.
+fn expired(view: &View, now: Timestamp) -> Vec<BackupId> {
     let mut all: Vec<_> = view.points().map(|point| (&point.cluster, point.instance.as_ref())).collect();
     all.sort();
     all.dedup();
     let mut expired = Vec::new();
     for (cluster, instance) in all {
         let points = view.points_on(cluster, instance);
-        let kept = kept(&points, rule(view, cluster, instance));
+        let kept = match rule(view, cluster, instance) {
+            Some(rule) => kept(&points, rule),
+            None => points
+                .last()
+                .filter(|point| now.seconds_since(point.ended_at) < GONE_SECONDS as f64)
+                .map(|point| point.id.clone())
+                .into_iter()
+                .collect(),
+        };
         expired.extend(points.iter().filter(|point| !kept.contains(&point.id)).map(|point| point.id.clone()));
     }
     expired
 }
 
-/// The rule for what one backup holds: of a whole cluster, the most that anybody on it wants.
-fn rule(view: &View, cluster: &ClusterName, instance: Option<&InstanceId>) -> KeepRule {
+/// The rule for what one backup holds: of a whole cluster, the most that anybody on it wants. None for what is gone.
+fn rule(view: &View, cluster: &ClusterName, instance: Option<&InstanceId>) -> Option<KeepRule> {
     let rules = match instance {
         Some(id) => view.instance_by_id(id).map(|instance| instance.recovery.policy.keep).into_iter().collect(),
         None => view.instances_on(cluster).map(|instance| instance.recovery.policy.keep).collect::<Vec<_>>(),
     };
-    rules.into_iter().reduce(KeepRule::or).unwrap_or(KeepRule { last: 1, daily: 0, weekly: 0, monthly: 0 })
+    rules.into_iter().reduce(KeepRule::or)
 }
 
 impl KeepRule {

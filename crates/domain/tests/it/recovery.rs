@@ -59,7 +59,8 @@ fn backed_up(layer: &mut Layer, name: &str) -> BackupId {
         bytes: 1_000,
         uncovered: Vec::new(),
     };
-    layer.submit(BackupDone { instance: id, completed }).unwrap();
+    let asked_until = layer.now;
+    layer.submit(BackupDone { instance: id, asked_until, completed }).unwrap();
     backup
 }
 

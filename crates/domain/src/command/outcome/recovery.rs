@@ -1,6 +1,6 @@
 //! Reports about backups, restores and drills.
 
-use mainstay_types::{BackupId, ClusterName, InstanceId};
+use mainstay_types::{BackupId, ClusterName, InstanceId, Timestamp};
 
 use crate::command::{Context, Decision, Rejection};
 use crate::event::{
@@ -13,6 +13,8 @@ use crate::view::{Instance, InstanceState, View};
 #[derive(Debug, Clone, PartialEq)]
 pub struct BackupDone {
     pub instance: InstanceId,
+    /// Whoever asked until then is served by it: what was written before is in it.
+    pub asked_until: Timestamp,
     pub completed: BackupCompleted,
 }
 
@@ -76,7 +78,7 @@ impl BackupDone {
             let kind = OperationKind::CreateBackup;
             // Who asked after it began wants what was written since, too.
             let early = |operation: &&std::sync::Arc<crate::view::Operation>| {
-                operation.kind == kind && operation.created_at <= self.completed.began_at
+                operation.kind == kind && operation.created_at <= self.asked_until
             };
             let ended = view.active_operations(&waiting.tenant, &subject).filter(early);
             events.extend(ended.map(|operation| {
