@@ -5,6 +5,7 @@
 mod conformance;
 mod faults;
 mod life;
+mod remote;
 
 use std::path::Path;
 
