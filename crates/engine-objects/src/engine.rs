@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mainstay_engine::recovery::Recovery;
 use mainstay_engine::{
     Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, StartKind, Started,
 };
@@ -13,6 +14,7 @@ use mainstay_types::{ClusterName, CredentialObservation, Health, InstanceId, Obs
 use secrecy::SecretString;
 use tokio::sync::watch;
 
+use crate::recovery::Scratch;
 use crate::service::{Service, Switch};
 use crate::{ObjectStoreConfig, fault, identity, names, offering};
 
@@ -25,14 +27,22 @@ const FAILED_LOOKS: u32 = 3;
 pub struct ObjectStoreEngine {
     config: ObjectStoreConfig,
     offering: Offering,
-    objects: Objects,
+    pub(crate) objects: Objects,
+    /// What restores make beside what is served.
+    pub(crate) scratch: Scratch,
     switch: Switch,
 }
 
 impl ObjectStoreEngine {
     /// An engine over an object store that is open. It serves nobody before it is started.
     pub fn new(objects: Objects, config: ObjectStoreConfig) -> Self {
-        Self { offering: offering::offering(config.port), config, objects, switch: Switch::new() }
+        Self {
+            offering: offering::offering(config.port),
+            config,
+            objects,
+            scratch: Scratch::default(),
+            switch: Switch::new(),
+        }
     }
 
     /// Whether clients are to be let in; whoever listens for them follows it.
@@ -40,7 +50,7 @@ impl ObjectStoreEngine {
         self.switch.follow()
     }
 
-    fn require_service(&self) -> Result<(), EngineError> {
+    pub(crate) fn require_service(&self) -> Result<(), EngineError> {
         match self.switch.closed_because() {
             None => Ok(()),
             Some(cause) => Err(EngineError::transient(format!("the object store does not serve: {cause}"))),
@@ -274,10 +284,14 @@ impl Engine for ObjectStoreEngine {
             ("mainstay.objectstore.uploading_bytes", usage.uploading_bytes as f64),
         ])
     }
+
+    fn recovery(&self) -> Option<&dyn Recovery> {
+        Some(self)
+    }
 }
 
 impl ObjectStoreEngine {
-    async fn remove_account(&self, id: &InstanceId) -> Result<(), EngineError> {
+    pub(crate) async fn remove_account(&self, id: &InstanceId) -> Result<(), EngineError> {
         match self.objects.remove_account(id).await {
             Ok(()) | Err(Error::Refused(Refusal::NoSuchAccount)) => Ok(()),
             Err(error) => Err(fault::of_index("the instance could not be removed")(error)),
@@ -292,7 +306,7 @@ impl std::fmt::Debug for ObjectStoreEngine {
 }
 
 /// The store is part of this binary.
-fn version() -> String {
+pub(crate) fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()
 }
 

@@ -9,6 +9,7 @@ mod fault;
 mod identity;
 mod names;
 mod offering;
+mod recovery;
 mod service;
 
 pub use config::ObjectStoreConfig;

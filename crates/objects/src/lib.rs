@@ -27,6 +27,7 @@ mod request;
 mod schema;
 mod scrub;
 mod scrubber;
+mod snapshot;
 mod stage;
 mod stored;
 mod version;
@@ -41,11 +42,13 @@ pub use keeper::Kept;
 pub use keys::{Keys, KeysError};
 pub use objects::{AccessKeyError, Foundations, Objects, ObjectsConfig, SettingsChange};
 pub use quota::Target;
+pub use read::Hold;
 pub use request::{
-    Complete, CompletePart, Content, CreatedBy, Delete, Deleted, Ingest, InvalidUploadId, ListQuery, ListedVersion,
-    NewUpload, Page, Part, Put, PutPart, Upload, UploadAttributes, UploadId, UploadRef, UploadsPage, UploadsQuery,
-    VersionsPage, VersionsQuery,
+    Complete, CompletePart, Content, CreatedBy, Delete, Deleted, Import, Ingest, InvalidUploadId, ListQuery,
+    ListedVersion, NewUpload, Page, Part, Put, PutPart, Upload, UploadAttributes, UploadId, UploadRef, UploadsPage,
+    UploadsQuery, VersionsPage, VersionsQuery,
 };
 pub use scrub::{DamagedContent, ScrubProgress, ScrubReport, Touched};
 pub use scrubber::{ScrubLog, ScrubRun, Scrubber};
+pub use snapshot::{Entry, Record};
 pub use version::{Attributes, Contents, Manifest, ManifestPart, Piece, Version, VersionEntry};

@@ -21,16 +21,18 @@ use crate::inner::Inner;
 use crate::keys::{Keys, KeysError};
 use crate::mutation::{
     AbortUpload, Amend, Amendment, BeginUpload, ChangeSettings, CloseAccount, CompleteUpload, CreateBucket,
-    DeleteObject, DropAccount, DropBucket, KeepPart, Mutation, PutAccount, PutObject, Reason,
+    DeleteObject, DropAccount, DropBucket, ExchangeBuckets, ImportEntry, KeepPart, Mutation, PutAccount, PutObject,
+    Reason,
 };
+use crate::read::Hold;
 use crate::request::{
-    Complete, Content, Delete, Deleted, Ingest, ListQuery, NewUpload, Page, Part, Put, PutPart, Upload, UploadRef,
-    UploadsPage, UploadsQuery, VersionsPage, VersionsQuery,
+    Complete, Content, Delete, Deleted, Import, Ingest, ListQuery, NewUpload, Page, Part, Put, PutPart, Upload,
+    UploadRef, UploadsPage, UploadsQuery, VersionsPage, VersionsQuery,
 };
 use crate::schema::SCHEMA;
 use crate::stage::{integer, sequence_of};
 use crate::stored;
-use crate::version::{Contents, Manifest, Version, VersionEntry};
+use crate::version::{Contents, Manifest, Piece, Version, VersionEntry};
 use crate::writer::{self, Request, Writer};
 
 /// The object store. A clone is another handle to the same one.
@@ -181,6 +183,37 @@ impl Objects {
     /// The content of a version, for a copy that moves no bytes.
     pub async fn content_of(&self, version: &Version) -> Result<Content, ReadError> {
         self.inner.content_of(version).await
+    }
+
+    /// Keeps all content from being given up that is referred to now, also where its objects are deleted.
+    pub fn hold(&self) -> Hold {
+        self.inner.hold()
+    }
+
+    /// A content of an object, as its own bytes.
+    pub async fn read_piece(&self, piece: &Piece) -> Result<Body, ReadError> {
+        self.inner.read_piece(piece).await
+    }
+
+    /// Content that is there already, read in full and found whole; none where it is not.
+    pub async fn content_at_hand(&self, piece: &Piece) -> Result<Option<Content>, ReadError> {
+        self.inner.content_at_hand(piece).await
+    }
+
+    /// Makes a version what it was in a snapshot: its id, its times and all that was said of it.
+    pub async fn import(&self, import: Import) -> Result<(), Error> {
+        self.submit(ImportEntry(import)).await
+    }
+
+    /// Puts buckets of one instance in the place of all that another one has, in one step. `names` says what they are called, and what
+    /// they are to be called; those that were there belong to the first one then.
+    pub async fn exchange(
+        &self,
+        account: &InstanceId,
+        other: &InstanceId,
+        names: Vec<(BucketName, BucketName)>,
+    ) -> Result<(), Error> {
+        self.submit(ExchangeBuckets { account: account.clone(), other: other.clone(), names }).await
     }
 
     /// Makes content an object: the newest version of its key.

@@ -9,11 +9,15 @@ use mainstay_dataplane::{Body, ContentKey, DataPlane, Hints, KeyId, Owner, Serve
 
 use crate::error::{IngestError, ReadError, Refusal};
 use crate::fetch;
-use crate::inflight::Expected;
+use crate::inflight::{Expected, InFlight};
 use crate::inner::Inner;
 use crate::keys::Keys;
 use crate::request::{Content, Ingest, Pieces};
 use crate::version::{Contents, Manifest, Piece, Version};
+
+/// While it lives, no content is given up that was referred to when it was made.
+#[derive(Debug)]
+pub struct Hold(#[expect(dead_code, reason = "that it is there is what counts")] InFlight);
 
 impl Inner {
     pub async fn ingest(&self, bucket: &BucketName, ingest: Ingest) -> Result<Content, IngestError> {
@@ -56,6 +60,41 @@ impl Inner {
             pieces: Pieces::Known(manifest),
             in_flight,
         })
+    }
+
+    /// Keeps all content from being given up that is referred to now.
+    pub fn hold(&self) -> Hold {
+        Hold(self.in_flight.begin(self.now(), Expected::Known))
+    }
+
+    /// Content that is there already, for another version that is made of it; none where it is not there whole.
+    pub async fn content_at_hand(&self, piece: &Piece) -> Result<Option<Content>, ReadError> {
+        let in_flight = self.in_flight.begin(self.now(), Expected::Known);
+        if fetch::known(&self.store, &[piece.address]).await?.is_empty() {
+            return Ok(None);
+        }
+        match self.verify(piece).await {
+            Ok(_) => {}
+            // It is taken in anew then, with a key that is known.
+            Err(ReadError::DataPlane(ServeError::Absent(_) | ServeError::Damaged { .. }) | ReadError::Keys(_)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        let manifest = Manifest { parts: Vec::new(), pieces: vec![piece.clone()] };
+        let pieces = Pieces::Known(Arc::new(manifest));
+        Ok(Some(Content {
+            size: piece.size,
+            sha256: None,
+            md5: None,
+            encrypted: piece.key.is_some(),
+            pieces,
+            in_flight,
+        }))
+    }
+
+    pub async fn read_piece(&self, piece: &Piece) -> Result<Body, ReadError> {
+        serve(&self.plane, &self.keys, piece, 0..piece.size).await
     }
 
     /// A manifest, which is there as long as its version is.

@@ -7,10 +7,11 @@ use mainstay_bucket::{
     BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, LegalHold, Metadata, ObjectKey, Retention, Tags,
     VersionId,
 };
-use mainstay_dataplane::{Compression, Expect, Md5, Sha256, Source};
+use mainstay_dataplane::{Address, Compression, Expect, Md5, Sha256, Source};
 use mainstay_types::Timestamp;
 
 use crate::inflight::InFlight;
+use crate::snapshot::Entry;
 use crate::version::{Attributes, Piece, Version, VersionEntry};
 
 /// Bytes that are to become an object, or a part of one.
@@ -65,6 +66,16 @@ pub enum CreatedBy {
     Put,
     Post,
     Copy,
+}
+
+/// Makes a version of a key what it was in a snapshot.
+#[derive(Debug)]
+pub struct Import {
+    /// One that nobody but who imports writes to.
+    pub bucket: BucketName,
+    pub entry: Entry,
+    /// Of each of its pieces, in order.
+    pub contents: Vec<Content>,
 }
 
 /// Deletes an object, or a version of one.
@@ -245,6 +256,18 @@ pub struct UploadsPage {
     pub uploads: Vec<Upload>,
     pub prefixes: Vec<String>,
     pub next: Option<(String, Option<UploadId>)>,
+}
+
+// === impl Content ===
+
+impl Content {
+    /// Of content that was just taken in, what its digest says.
+    pub fn address(&self) -> Option<Address> {
+        match &self.pieces {
+            Pieces::Fresh(piece, _) => Some(piece.address),
+            Pieces::Known(_) => None,
+        }
+    }
 }
 
 // === impl UploadId ===

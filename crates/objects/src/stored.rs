@@ -25,7 +25,7 @@ pub(crate) struct StoredAccount {
 
 /// A row of `versions`.
 #[derive(Debug, Encode, Decode)]
-enum StoredEntry {
+pub(crate) enum StoredEntry {
     #[n(0)]
     Version(#[n(0)] Box<Version>),
     #[n(1)]
@@ -102,19 +102,29 @@ pub(crate) fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, Error>
     }
 }
 
-/// A row of `versions`.
-pub(crate) fn encode_entry(entry: &VersionEntry) -> Vec<u8> {
-    match entry {
-        VersionEntry::Version(version) => encode(&StoredEntry::Version(Box::new(Version::clone(version)))),
-        VersionEntry::Marker { sequence, id, modified_at } => {
-            encode(&StoredEntry::Marker { sequence: *sequence, id: *id, modified_at: *modified_at })
+impl StoredEntry {
+    pub fn of(entry: &VersionEntry) -> Self {
+        match entry {
+            VersionEntry::Version(version) => Self::Version(Box::new(Version::clone(version))),
+            VersionEntry::Marker { sequence, id, modified_at } => {
+                Self::Marker { sequence: *sequence, id: *id, modified_at: *modified_at }
+            }
+        }
+    }
+
+    pub fn entry(self) -> VersionEntry {
+        match self {
+            Self::Version(version) => VersionEntry::Version(Arc::from(version)),
+            Self::Marker { sequence, id, modified_at } => VersionEntry::Marker { sequence, id, modified_at },
         }
     }
 }
 
+/// A row of `versions`.
+pub(crate) fn encode_entry(entry: &VersionEntry) -> Vec<u8> {
+    encode(&StoredEntry::of(entry))
+}
+
 pub(crate) fn decode_entry(bytes: &[u8]) -> Result<VersionEntry, Error> {
-    Ok(match decode(bytes)? {
-        StoredEntry::Version(version) => VersionEntry::Version(Arc::from(version)),
-        StoredEntry::Marker { sequence, id, modified_at } => VersionEntry::Marker { sequence, id, modified_at },
-    })
+    Ok(decode::<StoredEntry>(bytes)?.entry())
 }

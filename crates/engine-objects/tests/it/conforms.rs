@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use mainstay_engine::conformance::recovery::{self, Contents, RecoveryFixture};
 use mainstay_engine::conformance::{self, Delivery, Fixture, Nature, Session};
+use mainstay_engine::recovery::Assertion;
 use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
 use mainstay_engine_objects::Service;
+use mainstay_objects::ListQuery;
 use mainstay_types::Timestamp;
 use secrecy::ExposeSecret;
 
+use crate::client;
 use crate::place::{Place, cluster};
 
 struct ObjectStoreFixture {
@@ -107,6 +111,52 @@ impl Fixture for ObjectStoreFixture {
     fn log(&self, _: &ClusterSpec) -> String {
         String::new()
     }
+}
+
+#[async_trait]
+impl RecoveryFixture for ObjectStoreFixture {
+    async fn put(&self, delivery: &Delivery, key: &str, text: &str) {
+        let objects = self.place.open().objects;
+        client::put(&objects, delivery["bucket"].expose_secret(), key, text.as_bytes()).await;
+    }
+
+    async fn contents(&self, delivery: &Delivery) -> Contents {
+        let objects = self.place.open().objects;
+        let bucket = delivery["bucket"].expose_secret().parse().unwrap();
+        let mut contents = Contents::new();
+        let query = ListQuery { limit: 10_000, ..ListQuery::default() };
+        for (key, version) in objects.list(&bucket, query).await.unwrap().objects {
+            let bytes = client::read(&objects, &version).await;
+            contents.insert(key.to_string(), String::from_utf8(bytes).unwrap());
+        }
+        contents
+    }
+
+    async fn wipe(&self, delivery: &Delivery) {
+        let bucket = delivery["bucket"].expose_secret();
+        for key in self.contents(delivery).await.into_keys() {
+            client::delete(&self.place.open().objects, bucket, &key).await;
+        }
+    }
+
+    fn assertion(&self, key: &str, text: &str) -> Option<Assertion> {
+        Some(Assertion { query: format!("text {key}"), expect: text.to_owned() })
+    }
+
+    fn scratch_processes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn scratch_remains(&self) -> Vec<String> {
+        let accounts = self.place.open().objects.accounts().into_iter().map(|account| account.id.to_string());
+        // The last of all ids.
+        accounts.filter(|id| id.ends_with("zzzzzzzz")).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_come_back() {
+    recovery::run(&ObjectStoreFixture { place: Arc::new(Place::new()) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -171,6 +171,6 @@ impl Mutation for DropBucket {
 }
 
 /// The directory, where nothing else was decided in the batch.
-fn alone(stage: &Stage) -> Result<Directory, Stop> {
+pub(super) fn alone(stage: &Stage) -> Result<Directory, Stop> {
     if stage.is_untouched() { Ok(Directory::clone(&stage.directory)) } else { Err(Stop::NextBatch) }
 }

@@ -5,6 +5,7 @@ mod collect;
 mod complete;
 mod delete;
 mod directory;
+mod import;
 mod put;
 mod succession;
 mod upload;
@@ -14,6 +15,7 @@ pub(crate) use collect::{Collect, FindUnknown};
 pub(crate) use complete::CompleteUpload;
 pub(crate) use delete::{DeleteObject, Reason};
 pub(crate) use directory::{ChangeSettings, CloseAccount, CreateBucket, DropAccount, DropBucket, PutAccount};
+pub(crate) use import::{ExchangeBuckets, ImportEntry};
 pub(crate) use put::PutObject;
 pub(crate) use upload::{AbortUpload, BeginUpload, KeepPart};
 

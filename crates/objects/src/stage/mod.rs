@@ -124,6 +124,8 @@ pub(crate) enum DirectoryChange {
     CreateBucket(BucketName),
     ChangeBucket(BucketName),
     RemoveBucket(BucketId),
+    /// They have other names and belong to others now, in the order that makes room for the names.
+    MoveBuckets(Vec<Arc<Bucket>>),
 }
 
 /// What the writer publishes once a batch is durable.

@@ -93,6 +93,15 @@ impl Stage {
                 let sql = "UPDATE buckets SET settings = $2 WHERE id = $1";
                 Statement::new(sql, [bucket.id.0.into(), bucket.settings.to_cbor().into()]).expect(1)
             }
+            DirectoryChange::MoveBuckets(buckets) => {
+                let sql = "UPDATE buckets SET name = $2, account = $3 WHERE id = $1";
+                let moved = buckets.iter().map(|bucket| {
+                    let values = [bucket.id.0.into(), bucket.name.as_str().into(), bucket.account.as_str().into()];
+                    Statement::new(sql, values).expect(1)
+                });
+                statements.extend(moved);
+                return;
+            }
             DirectoryChange::RemoveBucket(bucket) => {
                 Statement::new("DELETE FROM buckets WHERE id = $1", [bucket.0.into()]).expect(1)
             }
