@@ -13,6 +13,9 @@ use crate::offering::Limits;
 /// The version of `accounts.json`.
 pub(crate) const FORMAT: u32 = 1;
 
+/// What the names of users of ours begin with that come into an instance's account for a while. No credential's does.
+pub(crate) const GUEST_PREFIX: &str = "r_";
+
 /// All accounts of instances, and how we come in ourselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Accounts {
@@ -29,6 +32,9 @@ pub(crate) struct Account {
     pub limits: Limits,
     /// Whether it is being removed: nobody comes in while its streams are deleted.
     pub closing: bool,
+    /// Whether its streams are being replaced by those of a backup, so that some may be missing: nobody comes in but who does that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restoring: bool,
     /// By name.
     pub users: BTreeMap<String, User>,
 }
@@ -53,6 +59,8 @@ pub(crate) enum Change {
     Open { account: String, limits: Limits },
     /// Nobody comes into the account any more.
     Close { account: String },
+    /// Nobody comes into the account but a guest, or everybody again.
+    Restore { account: String, restoring: bool },
     /// There is no such account.
     Forget { account: String },
     /// The user comes in with this password.
@@ -67,16 +75,29 @@ impl Accounts {
         Self { format: FORMAT, administrator, accounts: BTreeMap::new() }
     }
 
+    /// Without the users of ours that a control plane has left which is gone.
+    pub fn without_guests(mut self) -> Self {
+        for account in self.accounts.values_mut() {
+            account.users.retain(|name, _| !name.starts_with(GUEST_PREFIX));
+        }
+        self
+    }
+
     /// Makes one change. One that is refused changes nothing.
     pub fn apply(&mut self, change: Change, capacity: &Capacity) -> Result<(), EngineError> {
         match change {
             Change::Open { account, limits } => self.open(account, limits, capacity)?,
             Change::Close { account } => {
                 // One that is not known may have left streams behind, and has to be there for them to be deleted.
-                let closed = Account { limits: Limits::LEAST, closing: true, users: BTreeMap::new() };
+                let closed = Account { limits: Limits::LEAST, closing: true, restoring: false, users: BTreeMap::new() };
                 let account = self.accounts.entry(account).or_insert(closed);
                 account.closing = true;
                 account.users.clear();
+            }
+            Change::Restore { account, restoring } => {
+                let open = self.accounts.get_mut(&account).filter(|account| !account.closing);
+                let open = open.ok_or_else(|| EngineError::transient("the instance to be restored is not there"))?;
+                open.restoring = restoring;
             }
             Change::Forget { account } => drop(self.accounts.remove(&account)),
             Change::Admit { account, user, credential } => {
@@ -104,7 +125,8 @@ impl Accounts {
                 let is_kept = |(name, before): (&String, &User)| {
                     account.users.get(name).is_some_and(|user| user.verifier == before.verifier)
                 };
-                account.closing == before.closing && before.users.iter().all(is_kept)
+                (account.closing, account.restoring) == (before.closing, before.restoring)
+                    && before.users.iter().all(is_kept)
             })
         })
     }
@@ -114,11 +136,18 @@ impl Accounts {
         let others: Vec<&Limits> = self.accounts.iter().filter(promised).map(|(_, account)| &account.limits).collect();
         let before = self.accounts.get(&name).map(|account| account.limits);
         capacity.check(&others, before.as_ref(), &limits)?;
-        let open = Account { limits, closing: false, users: BTreeMap::new() };
+        let open = Account { limits, closing: false, restoring: false, users: BTreeMap::new() };
         let account = self.accounts.entry(name).or_insert(open);
         account.limits = limits;
         account.closing = false;
         Ok(())
+    }
+}
+
+impl Account {
+    /// Who comes in now, by name.
+    pub fn admitted(&self) -> impl Iterator<Item = (&String, &User)> {
+        self.users.iter().filter(|(name, _)| !self.restoring || name.starts_with(GUEST_PREFIX))
     }
 }
 

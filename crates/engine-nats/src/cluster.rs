@@ -121,6 +121,13 @@ impl Cluster {
         self.process.remove().await
     }
 
+    /// Ends its process at once and removes everything of it: for what nobody misses.
+    pub async fn discard(&self) -> Result<(), EngineError> {
+        self.process.stop(|| self.launch(), &STOP[1..]).await?;
+        self.admin.disconnect().await;
+        self.remove().await
+    }
+
     /// Sees to it that it has a certificate, where there is who issues one. Answers whether that is a new one.
     pub async fn certify(&self) -> Result<bool, EngineError> {
         let Some(authority) = &self.config.authority else { return Ok(false) };

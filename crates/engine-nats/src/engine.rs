@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstay_engine::supervise::ClusterDirectory;
+use mainstay_engine::recovery::Recovery;
+use mainstay_engine::supervise::{ClusterDirectory, Removals};
 use mainstay_engine::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started};
 use mainstay_types::{ClusterName, Health, Observation, Offering, chain};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,7 +28,9 @@ const USERINFO: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_
 /// NATS on this machine.
 #[derive(Debug)]
 pub struct NatsEngine {
-    config: Arc<NatsConfig>,
+    pub(crate) config: Arc<NatsConfig>,
+    /// Of what restores and drills make for a while.
+    pub(crate) removals: Removals,
     offering: Offering,
     clusters: Mutex<HashMap<ClusterName, Arc<Cluster>>>,
 }
@@ -36,7 +39,7 @@ impl NatsEngine {
     /// An engine that keeps its clusters where the configuration says. Nothing is started or read yet.
     pub fn new(config: NatsConfig) -> Self {
         let offering = offering::offering(config.shared_port);
-        Self { config: Arc::new(config), offering, clusters: Mutex::default() }
+        Self { config: Arc::new(config), removals: Removals::default(), offering, clusters: Mutex::default() }
     }
 
     fn cluster(&self, spec: &ClusterSpec) -> Arc<Cluster> {
@@ -46,7 +49,7 @@ impl NatsEngine {
     }
 
     /// A cluster that has a process, so that asking its server makes sense.
-    async fn running(&self, spec: &ClusterSpec) -> Result<Arc<Cluster>, EngineError> {
+    pub(crate) async fn running(&self, spec: &ClusterSpec) -> Result<Arc<Cluster>, EngineError> {
         let cluster = self.cluster(spec);
         cluster.running().await?;
         Ok(cluster)
@@ -191,6 +194,15 @@ impl Engine for NatsEngine {
         let cluster = self.running(spec).await?;
         let account = cluster.account(&instance.id)?;
         let accounts = cluster.register.accounts(&cluster)?;
+        if accounts.accounts.get(&account).is_some_and(|account| account.restoring) {
+            return Err(EngineError::permanent(
+                format!(
+                    "instance {} has some of its streams, because a restore did not come to its end",
+                    instance.name
+                ),
+                "restore it again",
+            ));
+        }
         let known = accounts.accounts.get(&account).and_then(|account| account.users.get(&user));
         let verifier = match known {
             // The same password keeps its hash, and so its sessions.
@@ -235,6 +247,10 @@ impl Engine for NatsEngine {
             delivery.insert("certificates", certificate.into());
         }
         delivery
+    }
+
+    fn recovery(&self) -> Option<&dyn Recovery> {
+        Some(self)
     }
 
     async fn figures(&self, spec: &ClusterSpec) -> Result<Vec<(&'static str, f64)>, EngineError> {

@@ -27,6 +27,7 @@ mod ledger;
 mod names;
 mod observe;
 mod offering;
+mod recovery;
 mod register;
 mod render;
 mod streams;

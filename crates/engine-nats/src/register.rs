@@ -201,7 +201,7 @@ impl Register {
         let current = match &mut *current {
             Some(current) => current,
             none => {
-                let accounts = ledger::read(&cluster.directory, &cluster.secret()?)?;
+                let accounts = ledger::read(&cluster.directory, &cluster.secret()?)?.without_guests();
                 none.insert(Current { accounts, in_force: None, reading: false })
             }
         };

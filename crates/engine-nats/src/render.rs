@@ -123,7 +123,9 @@ fn render_account(text: &mut String, name: &str, account: &Account, denied: &str
     let limits = &account.limits;
     let (memory, file) = (limits.memory_mib << 20, limits.storage_mib << 20);
     let (streams, consumers) = (limits.max_streams, limits.max_consumers);
-    let (connections, payload) = (limits.max_connections + SPARE_CONNECTIONS, limits.max_payload_kib << 10);
+    // Who brings streams back sends pieces and descriptions that are larger than the owner's messages may be.
+    let payload = if account.restoring { LARGEST_PAYLOAD_KIB } else { limits.max_payload_kib } << 10;
+    let connections = limits.max_connections + SPARE_CONNECTIONS;
     let _ = write!(
         text,
         "  {name} {{\n    \
@@ -131,7 +133,7 @@ fn render_account(text: &mut String, name: &str, account: &Account, denied: &str
            limits {{ max_connections: {connections}, max_payload: {payload}, max_subscriptions: {ACCOUNT_SUBSCRIPTIONS} }}\n    \
            users: [\n"
     );
-    for (name, user) in &account.users {
+    for (name, user) in account.admitted() {
         let password = user.verifier.as_str();
         let _ = writeln!(text, "      {{ user: \"{name}\", password: \"{password}\"{denied} }}");
     }

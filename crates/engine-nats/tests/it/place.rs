@@ -87,6 +87,25 @@ impl Place {
         std::fs::read_to_string(self.root(cluster).join("log/engine.log")).unwrap_or_default()
     }
 
+    /// Directories of scratch clusters, and users of ours in the files of others, by name.
+    pub fn scratch_remains(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.clusters).unwrap().flatten();
+        let names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let text =
+            |name: &String| std::fs::read_to_string(self.clusters.join(name).join("accounts.json")).unwrap_or_default();
+        let has_guest = |name: &String| text(name).contains("\"r_");
+        names.into_iter().filter(|name| name.starts_with("scratch") || has_guest(name)).collect()
+    }
+
+    /// Processes that work in the directory of a scratch cluster.
+    pub fn scratch_processes(&self) -> Vec<String> {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let directories = processes.filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok());
+        let scratch = self.clusters.join("scratch").to_string_lossy().into_owned();
+        let directories = directories.map(|directory| directory.to_string_lossy().into_owned());
+        directories.filter(|directory| directory.starts_with(&scratch)).collect()
+    }
+
     pub fn signal(&self, cluster: &ClusterSpec, signal: Signal) {
         let text = std::fs::read(self.root(cluster).join("process.json")).unwrap();
         let record: serde_json::Value = serde_json::from_slice(&text).unwrap();
