@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstay_engine::recovery::Recovery;
-use mainstay_engine::supervise::ClusterDirectory;
+use mainstay_engine::supervise::{ClusterDirectory, Removals};
 use mainstay_engine::{Availability, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started};
 use mainstay_types::{ClusterName, EngineName, Health, Observation, Offering};
 use secrecy::{ExposeSecret, SecretString};
@@ -36,14 +36,16 @@ const FIGURES: [&str; 6] = [
 pub struct PostgresqlEngine {
     pub(crate) config: PostgresqlConfig,
     offering: Offering,
-    clusters: Mutex<HashMap<ClusterName, Arc<Cluster>>>,
+    clusters: Arc<Mutex<HashMap<ClusterName, Arc<Cluster>>>>,
+    /// Of its scratch clusters.
+    pub(crate) removals: Removals,
 }
 
 impl PostgresqlEngine {
     /// An engine that keeps its clusters where the configuration says. Nothing is started or read yet.
     pub fn new(config: PostgresqlConfig) -> Self {
         let offering = offering::offering(config.shared_port);
-        Self { config, offering, clusters: Mutex::default() }
+        Self { config, offering, clusters: Arc::default(), removals: Removals::default() }
     }
 
     pub(crate) fn cluster(&self, spec: &ClusterSpec) -> Arc<Cluster> {
@@ -62,9 +64,10 @@ impl PostgresqlEngine {
         self.clusters.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Uses a cluster no more.
-    pub(crate) fn forget(&self, name: &ClusterName) {
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    /// What uses a cluster no more, when it is called.
+    pub(crate) fn forgetter(&self, name: &ClusterName) -> impl FnOnce() + Send + use<> {
+        let (clusters, name) = (self.clusters.clone(), name.clone());
+        move || drop(clusters.lock().unwrap_or_else(PoisonError::into_inner).remove(&name))
     }
 
     /// A cluster that has a process, so that asking its server makes sense.
@@ -207,7 +210,7 @@ impl Engine for PostgresqlEngine {
         let cluster = self.cluster(spec);
         cluster.stop(&self.config).await?;
         cluster.remove().await?;
-        self.forget(&spec.name);
+        self.forgetter(&spec.name)();
         Ok(())
     }
 

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use mainstay_engine::recovery::{Archive, Backup};
-use mainstay_engine::supervise::{ClusterDirectory, EngineLog, Signal, run_program, write_file};
+use mainstay_engine::supervise::{ClusterDirectory, EngineLog, Removal, Signal, run_program, write_file};
 use mainstay_engine::{ClusterSpec, EngineError};
 use mainstay_types::{Parameters, Plan};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
@@ -18,6 +18,7 @@ use super::unpack::{sync, unpack};
 use super::wal::{PieceName, SEGMENT_BYTES};
 use crate::PostgresqlEngine;
 use crate::cluster::{Cluster, RECOVERY_PATIENCE};
+use crate::config::PostgresqlConfig;
 use crate::data::ENVIRONMENT;
 use crate::settings::{self, ScratchInputs};
 
@@ -49,8 +50,7 @@ pub(super) enum Purpose {
     Serve,
 }
 
-/// A scratch cluster. It is removed with [`Scratch::remove`]; one that is dropped serves nobody any more and stays for
-/// whoever clears up.
+/// A scratch cluster. It is removed with [`Scratch::remove`], and by itself when it is dropped.
 pub(super) struct Scratch<'a> {
     pub cluster: Arc<Cluster>,
     pub engine: &'a PostgresqlEngine,
@@ -59,6 +59,9 @@ pub(super) struct Scratch<'a> {
     spec: ClusterSpec,
     purpose: Purpose,
     size: u64,
+    removal: Option<Removal>,
+    /// Why it was not removed, where it was not.
+    left: Arc<Mutex<Option<EngineError>>>,
 }
 
 impl<'a> Scratch<'a> {
@@ -92,14 +95,28 @@ impl<'a> Scratch<'a> {
         let spec =
             ClusterSpec { name, node, plan: Plan::Dedicated, port, parameters: Parameters::default(), identity: None };
         let size = backup.part(BASE)?.size;
-        // The engine knows it as long as this lives, so that it is stopped with all others.
-        Ok(Self { cluster: engine.cluster(&spec), engine, files: 0, spec, purpose, size })
+        // The engine knows it as long as it is there, so that it is stopped with all others.
+        let (cluster, left) = (engine.cluster(&spec), Arc::<Mutex<_>>::default());
+        let removal = engine.removals.at_end({
+            let (cluster, config, left) = (cluster.clone(), engine.config.clone(), left.clone());
+            let forget = engine.forgetter(&spec.name);
+            async move {
+                if let Err(error) = remove(&cluster, &config).await {
+                    tracing::warn!(directory = %cluster.directory.root().display(), %error, "a scratch cluster is left");
+                    *left.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
+                forget();
+            }
+        });
+        Ok(Self { cluster, engine, files: 0, spec, purpose, size, removal: Some(removal), left })
     }
 
     /// Stops it and removes all of it.
-    pub async fn remove(self) -> Result<(), EngineError> {
-        self.cluster.stop_at_once(&self.engine.config).await?;
-        self.cluster.remove().await
+    pub async fn remove(mut self) -> Result<(), EngineError> {
+        if let Some(removal) = self.removal.take() {
+            removal.now().await;
+        }
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
 
     /// Stops it in order; its data stays.
@@ -223,28 +240,31 @@ impl<'a> Scratch<'a> {
 
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
+        // It serves nobody from now on, however long its removal takes.
         self.cluster.signal(Signal::KILL);
-        self.engine.forget(&self.spec.name);
     }
 }
 
 /// Removes the scratch clusters that nobody of this control plane uses.
 pub(super) async fn clear(engine: &PostgresqlEngine) -> Result<(), EngineError> {
+    engine.removals.finished().await;
     let config = &engine.config;
     for name in ClusterDirectory::scratch_names(&config.clusters_dir, engine.name()) {
-        if engine.known(&name).is_some() {
-            continue;
+        if engine.known(&name).is_none() {
+            remove(&Cluster::of_name(config, &name), config).await?;
+            tracing::info!(cluster = %name, "removed a scratch cluster that was left behind");
         }
-        let cluster = Cluster::of_name(config, &name);
-        cluster.stop_at_once(config).await?;
-        let deadline = Instant::now() + WRITER_PATIENCE;
-        while let Err(error) = cluster.remove().await {
-            if Instant::now() > deadline {
-                return Err(error);
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        tracing::info!(cluster = %name, "removed a scratch cluster that was left behind");
     }
     Ok(())
+}
+
+async fn remove(cluster: &Cluster, config: &PostgresqlConfig) -> Result<(), EngineError> {
+    cluster.stop_at_once(config).await?;
+    let deadline = Instant::now() + WRITER_PATIENCE;
+    loop {
+        match cluster.remove().await {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+            removed => return removed,
+        }
+    }
 }

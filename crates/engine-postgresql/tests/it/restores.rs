@@ -55,18 +55,22 @@ impl Followed {
         self.engine.window(backup, &self.archive.archive()).await.unwrap().latest
     }
 
-    /// Runs one of the server's programs as a client of the superuser's.
     fn program(&self, name: &str) -> Command {
-        let mut programs: Vec<PathBuf> =
-            fs::read_dir("/usr/lib/postgresql").unwrap().map(|entry| entry.unwrap().path().join("bin")).collect();
-        programs.sort();
-        let mut command = Command::new(programs.pop().unwrap().join(name));
-        let run = self.place.clusters.join(self.spec.name.as_str()).join("run");
-        command.current_dir("/").arg("-h").arg(run).args(["-p", &self.spec.port.to_string(), "-U", "mainstay"]);
-        confine(&mut command, &self.place.config().user);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command
+        program(&self.place, &self.spec, name)
     }
+}
+
+/// One of the server's programs as a client of the superuser's.
+pub fn program(place: &Place, spec: &ClusterSpec, name: &str) -> Command {
+    let mut programs: Vec<PathBuf> =
+        fs::read_dir("/usr/lib/postgresql").unwrap().map(|entry| entry.unwrap().path().join("bin")).collect();
+    programs.sort();
+    let mut command = Command::new(programs.pop().unwrap().join(name));
+    let run = place.clusters.join(spec.name.as_str()).join("run");
+    command.current_dir("/").arg("-h").arg(run).args(["-p", &spec.port.to_string(), "-U", "mainstay"]);
+    confine(&mut command, &place.config().user);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 fn follow(engine: &Arc<PostgresqlEngine>, spec: &ClusterSpec, archive: &MemoryArchive) -> JoinHandle<EngineError> {
