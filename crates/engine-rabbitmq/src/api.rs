@@ -91,6 +91,12 @@ impl Api {
         }
     }
 
+    /// Does something that has an answer.
+    pub async fn ask<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ApiError> {
+        let answer = self.send(Method::POST, path, Some(body)).await?;
+        parse(path, &answer)
+    }
+
     /// Makes something, or does something.
     pub async fn post(&self, path: &str, body: &Value) -> Result<(), ApiError> {
         self.send(Method::POST, path, Some(body)).await.map(drop)

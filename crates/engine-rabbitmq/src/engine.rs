@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstay_engine::supervise::{ClusterDirectory, Machine};
+use mainstay_engine::recovery::Recovery;
+use mainstay_engine::supervise::{ClusterDirectory, Machine, Removals};
 use mainstay_engine::{
     Availability, CertificateFiles, ClusterSpec, CredentialSpec, Engine, EngineError, InstanceSpec, Started,
 };
@@ -21,7 +22,7 @@ use crate::install::{INSTALL_REMEDY, Installation};
 use crate::names::virtual_host;
 use crate::observe::Found;
 use crate::offering::Limits;
-use crate::{credential, data, figures, instance, observe, offering};
+use crate::{credential, data, figures, instance, observe, offering, recovery};
 
 /// A node that does not answer for so long does not serve. Its lists take a second where there are thousands of users.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
@@ -29,7 +30,9 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// RabbitMQ on this machine.
 #[derive(Debug)]
 pub struct RabbitmqEngine {
-    config: RabbitmqConfig,
+    pub(crate) config: RabbitmqConfig,
+    /// Of what restores and drills make for a while.
+    pub(crate) removals: Removals,
     offering: Offering,
     clusters: Mutex<HashMap<ClusterName, Arc<Cluster>>>,
 }
@@ -38,17 +41,17 @@ impl RabbitmqEngine {
     /// An engine that keeps its clusters where the configuration says. Nothing is started or read yet.
     pub fn new(config: RabbitmqConfig) -> Self {
         let offering = offering::offering(config.shared_port);
-        Self { config, offering, clusters: Mutex::default() }
+        Self { config, removals: Removals::default(), offering, clusters: Mutex::default() }
     }
 
-    fn cluster(&self, name: &ClusterName) -> Arc<Cluster> {
+    pub(crate) fn cluster(&self, name: &ClusterName) -> Arc<Cluster> {
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Cluster::new(&self.config, name));
         clusters.entry(name.clone()).or_insert_with(new).clone()
     }
 
     /// A cluster that has a process, so that asking its node makes sense.
-    async fn running(&self, spec: &ClusterSpec) -> Result<(Arc<Cluster>, Api), EngineError> {
+    pub(crate) async fn running(&self, spec: &ClusterSpec) -> Result<(Arc<Cluster>, Api), EngineError> {
         let cluster = self.cluster(&spec.name);
         match cluster.process(&self.config).await? {
             Some(_) => {
@@ -247,7 +250,8 @@ impl Engine for RabbitmqEngine {
     async fn deprovision(&self, spec: &ClusterSpec, instance: &InstanceSpec) -> Result<(), EngineError> {
         let (cluster, api) = self.running(spec).await?;
         cluster.roster.remove(&virtual_host(&instance.id)).await?;
-        instance::deprovision(&api, instance).await
+        instance::deprovision(&api, instance).await?;
+        recovery::open(&cluster.directory, &instance.id)
     }
 
     async fn bind(
@@ -258,6 +262,12 @@ impl Engine for RabbitmqEngine {
         password: &SecretString,
     ) -> Result<(), EngineError> {
         let (cluster, api) = self.running(spec).await?;
+        if recovery::users_of_closed(&cluster.directory, &instance.id)?.is_some() {
+            return Err(EngineError::permanent(
+                format!("instance {} has half of its contents, because a restore did not come to its end", instance.id),
+                "restore it again",
+            ));
+        }
         cluster.known.forget(&credential.username());
         let verifier = credential::bind(&api, instance, credential, password).await?;
         cluster.known.remember(credential.username(), &verifier, credential.valid_until);
@@ -286,6 +296,10 @@ impl Engine for RabbitmqEngine {
             _ => Endpoint { host, port: spec.port, tls: None },
         };
         crate::delivery::delivery(endpoint, instance, credential, password)
+    }
+
+    fn recovery(&self) -> Option<&dyn Recovery> {
+        Some(self)
     }
 
     async fn figures(&self, spec: &ClusterSpec) -> Result<Vec<(&'static str, f64)>, EngineError> {

@@ -30,6 +30,7 @@ mod offering;
 mod password;
 mod percent;
 mod ports;
+mod recovery;
 mod roster;
 mod settings;
 

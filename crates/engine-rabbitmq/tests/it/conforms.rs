@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lapin::Connection;
+use lapin::options::{BasicGetOptions, ConfirmSelectOptions, QueueDeleteOptions};
+use mainstay_engine::conformance::recovery::{self, Contents, RecoveryFixture};
 use mainstay_engine::conformance::{self, Delivery, Fixture, Session};
+use mainstay_engine::recovery::Assertion;
 use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret;
 
-use crate::place::{Place, cluster, connect, processes, run};
+use crate::place::{Place, cluster, connect, declare, processes, publish, run};
 
 struct RabbitmqFixture {
     place: Place,
+    cluster: ClusterSpec,
 }
 
 struct Client(Connection);
@@ -24,7 +28,7 @@ impl Fixture for RabbitmqFixture {
     }
 
     fn cluster(&self) -> ClusterSpec {
-        cluster()
+        self.cluster.clone()
     }
 
     async fn connect(&self, delivery: &Delivery) -> Option<Box<dyn Session>> {
@@ -85,7 +89,71 @@ impl Session for Client {
     }
 }
 
+/// The queue that the suite's tenants have; each of its messages is a key and a text.
+const QUEUE: &str = "data";
+
+#[async_trait]
+impl RecoveryFixture for RabbitmqFixture {
+    async fn put(&self, delivery: &Delivery, key: &str, text: &str) {
+        let connection = connect(delivery["uri"].expose_secret()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        declare(&channel, QUEUE, None).await.unwrap();
+        assert!(publish(&channel, QUEUE, format!("{key}={text}").as_bytes()).await.unwrap());
+        connection.close(200, "".into()).await.unwrap();
+    }
+
+    async fn contents(&self, delivery: &Delivery) -> Contents {
+        let connection = connect(delivery["uri"].expose_secret()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        declare(&channel, QUEUE, None).await.unwrap();
+        let mut contents = Contents::new();
+        // Nothing is acknowledged, so that all of it is put back when the session ends.
+        while let Some(found) = channel.basic_get(QUEUE.into(), BasicGetOptions { no_ack: false }).await.unwrap() {
+            let message = String::from_utf8(found.delivery.data.clone()).unwrap();
+            let (key, text) = message.split_once('=').unwrap();
+            contents.insert(key.to_owned(), text.to_owned());
+        }
+        connection.close(200, "".into()).await.unwrap();
+        contents
+    }
+
+    async fn wipe(&self, delivery: &Delivery) {
+        let connection = connect(delivery["uri"].expose_secret()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await.unwrap();
+        connection.close(200, "".into()).await.unwrap();
+    }
+
+    fn assertion(&self, key: &str, text: &str) -> Option<Assertion> {
+        Some(Assertion { query: format!("queue {QUEUE} 1"), expect: format!("{key}={text}") })
+    }
+
+    fn scratch_processes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn scratch_remains(&self) -> Vec<String> {
+        if !self.place.path(&self.cluster, "ports.json").exists() {
+            return Vec::new();
+        }
+        let hosts = self.place.administer(&self.cluster, "GET", "vhosts?columns=name", "");
+        let hosts: Vec<serde_json::Value> = serde_json::from_str(&hosts).unwrap();
+        let names = hosts.iter().map(|host| host["name"].as_str().unwrap().to_owned());
+        let mut remains: Vec<_> = names.filter(|name| name.starts_with("s_")).collect();
+        let permissions = self.place.administer(&self.cluster, "GET", "users/mainstay/permissions", "");
+        let permissions: Vec<serde_json::Value> = serde_json::from_str(&permissions).unwrap();
+        remains.extend(permissions.iter().map(|permission| format!("a permission: {permission}")));
+        remains
+    }
+}
+
+#[test]
+fn virtual_hosts_come_back() {
+    run(recovery::run(&RabbitmqFixture { place: Place::new(), cluster: cluster() }));
+}
+
 #[test]
 fn rabbitmq_conforms() {
-    run(conformance::run(&RabbitmqFixture { place: Place::new() }));
+    run(conformance::run(&RabbitmqFixture { place: Place::new(), cluster: cluster() }));
 }
