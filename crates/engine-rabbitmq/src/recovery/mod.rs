@@ -128,9 +128,10 @@ impl Recovery for RabbitmqEngine {
         inside.now().await;
         replaced?;
         archive.progress.stage("letting the bindings in");
-        closed::open(&cluster.directory, &instance.id)?;
         let let_in = host::let_in(&api, &virtual_host(&instance.id), &users).await;
         let_in.map_err(failed("the bindings could not be let in"))?;
+        // Last, since it says who is to be let in.
+        closed::open(&cluster.directory, &instance.id)?;
         let identity = match &spec.identity {
             Some(identity) => identity.clone(),
             None => self.start(spec).await?.identity,
