@@ -64,7 +64,7 @@ impl RecoveryLoop {
     /// A loop that does nothing until it is run; none where there is nowhere to keep backups.
     pub fn new(control: Control) -> Option<Self> {
         let depot = control.depot()?.clone();
-        let (sweeper, logs) = (Sweeper::new(depot.clone()), Logs::new(control.clone(), depot.clone()));
+        let (sweeper, logs) = (Sweeper::new(control.clone(), depot.clone()), Logs::new(control.clone(), depot.clone()));
         let (running, busy, resting) = (JoinSet::new(), BTreeSet::new(), BTreeMap::new());
         Some(Self { control, depot, running, busy, resting, sweeper, logs })
     }

@@ -4,16 +4,20 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use mainstay_dataplane::{Address, Delete, Owner};
+use mainstay_engine::EngineError;
 use mainstay_types::{ClusterName, Timestamp};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
+use super::attempt::{POINTS, archive};
 use super::catalogue;
 use super::depot::{Depot, DepotError};
-use super::document::referred_contents;
+use super::document::{Document, PointDocument, referred_contents};
+use crate::control::Control;
 
 /// The kinds of documents that refer to contents, apart from those of logs.
-pub const REFERRING_KINDS: [&str; 2] = ["points", "layer"];
+pub const REFERRING_KINDS: [&str; 2] = [POINTS, "layer"];
 /// How long content that nothing refers to is left alone. What is being backed up is referred to at its end only; backups are kept away
 /// while this sweeps, and this is for those of a control plane that was killed.
 const GRACE: Duration = Duration::from_secs(3_600);
@@ -23,14 +27,15 @@ const PAGE: usize = 1_000;
 /// Removes contents that nothing refers to, apart from any backup.
 #[derive(Clone)]
 pub(super) struct Sweeper {
+    control: Control,
     depot: Arc<dyn Depot>,
     /// Held shared by whoever keeps content and has not said yet what it is for.
     gate: Arc<RwLock<()>>,
 }
 
 impl Sweeper {
-    pub(super) fn new(depot: Arc<dyn Depot>) -> Self {
-        Self { depot, gate: Arc::default() }
+    pub(super) fn new(control: Control, depot: Arc<dyn Depot>) -> Self {
+        Self { control, depot, gate: Arc::default() }
     }
 
     /// Keeps sweeps away for as long as it is held.
@@ -65,7 +70,8 @@ impl Sweeper {
         Ok(given_up)
     }
 
-    /// All contents that any document refers to. One that can not be read ends the sweep: what it refers to is not known.
+    /// All contents that any document refers to, or a backup that one is about. What can not be read ends the sweep: what it
+    /// refers to is not known.
     async fn referred(&self, clusters: &[ClusterName]) -> Result<HashSet<Address>, DepotError> {
         let kinds = REFERRING_KINDS.iter().map(ToString::to_string);
         let logs = clusters.iter().map(catalogue::kind);
@@ -74,8 +80,27 @@ impl Sweeper {
             for name in self.depot.names(&kind).await? {
                 let Some(bytes) = self.depot.get(&kind, &name).await? else { continue };
                 referred.extend(referred_contents(&format!("{kind}/{name}"), &bytes)?);
+                if kind == POINTS {
+                    self.add_contents(&PointDocument::from_bytes(&name, &bytes)?, &mut referred).await?;
+                }
             }
         }
         Ok(referred)
+    }
+
+    /// Adds what a backup refers to beside its parts, which its engine reads off them.
+    async fn add_contents(&self, point: &PointDocument, referred: &mut HashSet<Address>) -> Result<(), DepotError> {
+        let unknown = |error: EngineError| DepotError::Unavailable(error.into());
+        let engine = self.control.engine(&point.engine).and_then(|engine| engine.recovery());
+        let recovery = engine.ok_or_else(|| {
+            let reason = format!("nobody here knows what backup {} refers to", point.id);
+            unknown(EngineError::permanent(reason, "offer its engine again, or remove the backup"))
+        })?;
+        let archive = archive(&self.control, &self.depot, &point.cluster).await?;
+        let mut contents = recovery.contents(&point.backup, &archive).await.map_err(unknown)?;
+        while let Some(address) = contents.next().await {
+            referred.insert(address.map_err(unknown)?);
+        }
+        Ok(())
     }
 }
