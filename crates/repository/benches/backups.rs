@@ -68,7 +68,7 @@ async fn run(mib: usize) -> Result<(), Failed> {
     let begun = Instant::now();
     let read = repository.verify(VerifyOptions::default(), |_| ()).await?;
     report("verification, of stored bytes", read.bytes, begun);
-    println!("at most {} MiB of memory, of which {} MiB are the contents", peak_mib(), 2 * mib);
+    println!("of the memory {} MiB are the contents", 2 * mib);
     Ok(())
 }
 
@@ -109,7 +109,8 @@ fn percent(part: u64, whole: u64) -> f64 {
 }
 
 fn report(what: &str, bytes: u64, begun: Instant) {
-    println!("{what}: {:.0} MB/s", bytes as f64 / 1e6 / begun.elapsed().as_secs_f64());
+    let speed = bytes as f64 / 1e6 / begun.elapsed().as_secs_f64();
+    println!("{what}: {speed:.0} MB/s; at most {} MiB of memory until then", peak_mib());
 }
 
 fn peak_mib() -> u64 {

@@ -6,8 +6,9 @@ use crate::keys::{Keys, Place};
 
 /// The shortest chunk, but for a content's last one.
 pub(crate) const MIN_CHUNK: usize = 16 << 10;
-/// What chunks are long on the average, about.
-pub(crate) const MEAN_CHUNK: usize = 64 << 10;
+/// What FastCDC aims at. Chunks of pages of databases, in which much repeats, come out at some 40 KiB; with an aim of 64 KiB
+/// they had 130, and 2 % of changed pages made a third of all chunks new (`benches/backups.rs`).
+pub(crate) const MEAN_CHUNK: usize = 32 << 10;
 /// The longest chunk.
 pub(crate) const MAX_CHUNK: usize = 256 << 10;
 

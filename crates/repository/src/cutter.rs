@@ -27,7 +27,8 @@ pub(crate) struct Cutter {
 impl Gear {
     pub(crate) fn new(seed: u64) -> Self {
         let (gear, shifted) = get_gear_with_seed(seed);
-        let (strict, relaxed) = select_masks(MEAN_CHUNK, Normalization::Level1);
+        // The highest level keeps lengths closest to the mean: long chunks are what a changed page costs most in.
+        let (strict, relaxed) = select_masks(MEAN_CHUNK, Normalization::Level3);
         Self { gear, shifted, strict, relaxed }
     }
 

@@ -61,7 +61,7 @@ impl Format {
             key_check: check(keys),
             key_fingerprint,
             chunking: Chunking {
-                algorithm: "FastCDC v2020, normalization 1, with a seed from the key".into(),
+                algorithm: "FastCDC v2020, normalization 3, with a seed from the key".into(),
                 min_bytes: MIN_CHUNK,
                 mean_bytes: MEAN_CHUNK,
                 max_bytes: MAX_CHUNK,

@@ -17,7 +17,7 @@ use crate::recipe::Recipe;
 use crate::record::{self, INDEX, Record};
 
 /// Files that are read at the same time, of which each is in memory as a whole: 16 MiB, as packs are.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 /// Damage that is listed one by one. A repository with more is beyond repair, and its list beyond reading.
 const MAX_LISTED: usize = 10_000;

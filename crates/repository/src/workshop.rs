@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use zstd::bulk::{Compressor, Decompressor};
 
-/// The level of zstd. Beside level 3 it makes pages of databases some 8 % larger, and takes half the time.
+/// The level of zstd: the fastest of its usual ones, since nothing in a first backup takes longer than compressing.
 pub(crate) const ZSTD_LEVEL: i32 = 1;
 
 #[derive(Default)]
