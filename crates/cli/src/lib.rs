@@ -22,6 +22,7 @@ mod session;
 mod verb;
 
 pub use global::Global;
+pub use prompt::ask_secret;
 pub use verb::Verb;
 
 use std::process::ExitCode;

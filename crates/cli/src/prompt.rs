@@ -29,19 +29,26 @@ pub(crate) fn confirmed(consequence: &str, name: &str) -> Result<bool, Failure> 
 
 /// Reads a line that the terminal does not show, or where standard input is no terminal all of it, unchanged.
 pub(crate) fn secret(question: &str) -> Result<SecretString, Failure> {
-    let failed = |error| Failure::local("standard input cannot be read", error);
+    ask_secret(question).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => Failure::usage("nothing was typed"),
+        _ => Failure::local("standard input cannot be read", error),
+    })
+}
+
+/// The same, for those who are not asked by a verb of this crate. Where nothing was typed, the end came unexpectedly.
+pub fn ask_secret(question: &str) -> io::Result<SecretString> {
     let mut text = String::new();
     if io::stdin().is_terminal() {
-        let _shown_again = Hidden::new().map_err(failed)?;
+        let _shown_again = Hidden::new()?;
         output::message(question);
-        if io::stdin().lock().take(LONGEST_TEXT).read_line(&mut text).map_err(failed)? == 0 {
-            return Err(Failure::usage("nothing was typed"));
+        if io::stdin().lock().take(LONGEST_TEXT).read_line(&mut text)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing was typed"));
         }
         text.truncate(text.trim_end_matches(['\r', '\n']).len());
     } else {
-        io::stdin().lock().take(LONGEST_TEXT + 1).read_to_string(&mut text).map_err(failed)?;
+        io::stdin().lock().take(LONGEST_TEXT + 1).read_to_string(&mut text)?;
         if text.len() as u64 > LONGEST_TEXT {
-            return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "there is more than custody takes")));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "there is more than custody takes"));
         }
     }
     Ok(SecretString::from(text))

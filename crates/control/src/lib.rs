@@ -19,6 +19,6 @@ pub use mainstay_engine::supervise::busy_ports;
 pub use reconcile::{Reconciler, Tempo};
 pub use recovery::{
     Depot, DepotError, Document, LayerDocument, LayerPart, PointDocument, PointInstance, REFERRING_KINDS, Reachable,
-    RecoveryLoop, referred_contents,
+    RecoverError, Recovered, RecoveryLoop, recover_clusters, referred_contents,
 };
 pub use tokens::{Bearer, NewToken, TokenRefused};

@@ -18,6 +18,7 @@ use crate::caller::Caller;
 use crate::document;
 use crate::finish::LEFT_ALONE;
 use crate::metrics::{self, HttpMetrics};
+use crate::native::recovery::RecoveryDesk;
 use crate::problem::{Code, Problem};
 use crate::serve::Limits;
 use crate::vault;
@@ -36,6 +37,8 @@ pub struct Api {
     pub(crate) secrets: Option<Secrets>,
     /// What reads stored objects over, where objects are kept.
     pub(crate) scrubber: Option<Scrubber>,
+    /// Who keeps the backup repository, where there is one.
+    pub(crate) recovery: Option<Arc<dyn RecoveryDesk>>,
     pub(crate) version: &'static str,
     pub(crate) started: Instant,
     pub(crate) http_metrics: Arc<HttpMetrics>,
@@ -56,6 +59,7 @@ impl Api {
             control,
             secrets: None,
             scrubber: None,
+            recovery: None,
             version,
             started: Instant::now(),
             http_metrics: Arc::new(HttpMetrics::default()),
@@ -74,6 +78,11 @@ impl Api {
     /// The same API with the scrubs of an object store.
     pub fn with_scrubber(self, scrubber: Scrubber) -> Self {
         Self { scrubber: Some(scrubber), ..self }
+    }
+
+    /// The same API with the layer's own recovery.
+    pub fn with_recovery(self, desk: Arc<dyn RecoveryDesk>) -> Self {
+        Self { recovery: Some(desk), ..self }
     }
 
     /// The same API within other limits.

@@ -32,6 +32,7 @@ use crate::{health, native};
         (name = "events", description = "The journal: everything that has happened."),
         (name = "clusters", description = "The running deployments that instances live on."),
         (name = "tokens", description = "Who may do what, where, until when."),
+        (name = "recovery", description = "Backups, what they bring back, and the key that opens them."),
         (name = "health", description = "Whether the layer lives and can be used.")
     )
 )]

@@ -16,5 +16,6 @@ mod vault;
 
 pub use api::{Api, router};
 pub use document::openapi;
+pub use native::recovery::{CopyStanding, DeskError, RecoveryDesk, RepositoryDamage, Standing, Verification};
 pub use problem::{CODES, Problem};
 pub use serve::{Limits, serve, serve_within};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mainstay_domain::view::ApplyError;
 use mainstay_storage::WriteError;
+use mainstay_types::Sequence;
 
 use crate::chain::Misfit;
 
@@ -70,6 +71,29 @@ pub enum OpenError {
     /// Another writer changed the end of the journal each time it was looked at.
     #[error("the journal changes while it is opened; see that no other control plane uses it")]
     Busy,
+}
+
+/// Why events could not be put back into a store. What was taken before is there, and the import can go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The store is left as it is.
+    #[error("there is another journal in the store: its event {sequence} is not the one that is to be put back; use an empty store")]
+    OtherJournal { sequence: Sequence },
+    #[error("the events are not whole")]
+    Misfit(#[from] Misfit),
+    #[error("the journal can not be read")]
+    Read(#[source] mainstay_storage::ReadError),
+    #[error("the journal can not be written")]
+    Write(#[source] WriteError),
+}
+
+impl From<ReadError> for ImportError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Storage(error) => Self::Read(error),
+            ReadError::Misfit(misfit) => Self::Misfit(misfit),
+        }
+    }
 }
 
 impl From<ReadError> for OpenError {

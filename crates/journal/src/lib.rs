@@ -11,6 +11,7 @@
 mod chain;
 mod error;
 mod follow;
+mod import;
 mod journal;
 mod log;
 mod open;
@@ -21,8 +22,9 @@ mod verify;
 mod writer;
 
 pub use chain::{Misfit, MisfitReason};
-pub use error::{Cause, OpenError, ReadError, SubmitError};
+pub use error::{Cause, ImportError, OpenError, ReadError, SubmitError};
 pub use follow::Follower;
+pub use import::Import;
 pub use journal::{Committed, Journal};
 pub use schema::SCHEMA;
 pub use verify::{Verified, replay, verify};

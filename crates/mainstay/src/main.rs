@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mainstay::local::{DataPlane, Doctor, Down, Journal, Server, Up};
+use mainstay::local::{DataPlane, Doctor, Down, Journal, Recover, Server, Up};
 use mainstay_cli::{Global, Verb};
 use mainstay_custody::{ZEROIZE_ON_FREE, ZeroizeOnFree};
 
@@ -39,6 +39,11 @@ enum Command {
     /// Look after the journal
     #[command(subcommand)]
     Journal(Journal),
+    /// Bring the whole layer back onto an empty machine, from its repository
+    ///
+    /// Journal, secrets, configuration and every instance, with the same names, ports, passwords and tokens. It needs no
+    /// running layer, and can be repeated after a crash. Exits with 1 where something did not come back.
+    Recover(Recover),
     #[command(flatten)]
     Remote(Verb),
 }
@@ -52,6 +57,7 @@ fn main() -> ExitCode {
         Command::DataPlane(dataplane) => dataplane.run(&global),
         Command::Doctor(doctor) => doctor.run(&global),
         Command::Journal(journal) => journal.run(&global),
+        Command::Recover(recover) => recover.run(&global),
         Command::Remote(verb) => mainstay_cli::run(&global, verb),
     }
 }

@@ -10,6 +10,7 @@
 mod attempt;
 mod catalogue;
 mod depot;
+mod disaster;
 mod document;
 mod logs;
 mod sweep;
@@ -33,6 +34,7 @@ use sweep::Sweeper;
 
 pub(crate) use catalogue::Catalogues;
 pub use depot::{Depot, DepotError};
+pub use disaster::{RecoverError, Recovered, recover_clusters};
 pub use document::{Document, LayerDocument, LayerPart, PointDocument, PointInstance, referred_contents};
 pub use sweep::REFERRING_KINDS;
 pub use window::Reachable;
@@ -71,7 +73,7 @@ impl RecoveryLoop {
 
     /// Runs until `stop` turns true. What is in progress then is dropped, and planned again by whoever runs next.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        self.clear_scratch().await;
+        clear_scratch(&self.control).await;
         let mut views = self.control.journal().watch();
         while !*stop.borrow_and_update() {
             views.mark_unchanged();
@@ -87,17 +89,6 @@ impl RecoveryLoop {
         }
         self.running.shutdown().await;
         self.logs.stop().await;
-    }
-
-    /// Removes the scratch clusters of control planes that are gone.
-    async fn clear_scratch(&self) {
-        for engine in self.control.engines() {
-            let Some(recovery) = engine.recovery() else { continue };
-            if let Err(error) = recovery.clear_scratch().await {
-                let engine = &engine.offering().engine;
-                tracing::error!(%engine, error = chain(&error), "scratch clusters of an earlier control plane are left");
-            }
-        }
     }
 
     /// Begins what is due and may begin now; answers how long to sleep at most.
@@ -177,6 +168,17 @@ impl RecoveryLoop {
                     self.resting.extend(std::mem::take(&mut self.busy).into_iter().map(|work| (work, rest)));
                 }
             }
+        }
+    }
+}
+
+/// Removes the scratch clusters of control planes that are gone.
+async fn clear_scratch(control: &Control) {
+    for engine in control.engines() {
+        let Some(recovery) = engine.recovery() else { continue };
+        if let Err(error) = recovery.clear_scratch().await {
+            let engine = &engine.offering().engine;
+            tracing::error!(%engine, error = chain(&error), "scratch clusters of an earlier control plane are left");
         }
     }
 }

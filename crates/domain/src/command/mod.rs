@@ -21,6 +21,7 @@ mod revoke_token;
 mod rotate_binding;
 mod run_drill;
 mod set_recovery_policy;
+mod show_recovery_key;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub use revoke_token::RevokeToken;
 pub use rotate_binding::RotateBinding;
 pub use run_drill::RunDrill;
 pub use set_recovery_policy::SetRecoveryPolicy;
+pub use show_recovery_key::ShowRecoveryKey;
 
 /// The lease of a binding whose consumer names none: 32 days.
 pub const DEFAULT_LEASE_SECONDS: u64 = 768 * 3600;
@@ -141,6 +143,7 @@ commands! {
     RunDrill,
     SetRecoveryPolicy,
     AcknowledgeRecoveryKey,
+    ShowRecoveryKey,
     DeleteInstance,
     CreateBinding,
     RotateBinding,

@@ -35,7 +35,7 @@ pub use object::{
 pub use operation::{Idempotency, OperationFailed, OperationKind, OperationStarted, OperationSucceeded};
 pub use recovery::{
     Assertion, BackupCompleted, BackupExpired, BackupFailed, ClusterRestored, DrillCheck, DrillFailed, DrillPassed,
-    RecoveryKeyAcknowledged, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed, RestoreRequested, Until,
+    RecoveryKeyAcknowledged, RecoveryKeyShown, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed, RestoreRequested, Until,
 };
 pub use token::{TokenCreated, TokenRevoked};
 
@@ -154,6 +154,7 @@ bodies! {
     DrillFailed = "v1.drill.failed",
     RecoveryPolicyChanged = "v1.recovery.policy-changed",
     RecoveryKeyAcknowledged = "v1.recovery.key-acknowledged",
+    RecoveryKeyShown = "v1.recovery.key-shown",
     OperationStarted = "v1.operation.started",
     OperationSucceeded = "v1.operation.succeeded",
     OperationFailed = "v1.operation.failed",

@@ -195,3 +195,11 @@ pub struct RecoveryPolicyChanged {
 /// Somebody has said that the recovery key is kept in a safe place. The subject is the layer.
 #[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
 pub struct RecoveryKeyAcknowledged {}
+
+/// Somebody was given the recovery key. The subject is the layer.
+#[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
+pub struct RecoveryKeyShown {
+    /// Into how many shares it was split; none where it was given whole.
+    #[n(0)]
+    pub shares: Option<u8>,
+}

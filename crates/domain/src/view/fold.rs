@@ -161,6 +161,7 @@ impl View {
                 self.change_recovery(event, |recovery| recovery.policy = RecoveryPolicy::of(body, event.time))?;
             }
             Body::RecoveryKeyAcknowledged(_) => self.recovery_key_acknowledged_at = Some(event.time),
+            Body::RecoveryKeyShown(_) => {}
 
             Body::OperationStarted(body) => self.insert_operation(started_operation(event, body)?),
             Body::OperationSucceeded(body) => self.finish(event, OperationState::Succeeded, body.detail)?,

@@ -10,6 +10,7 @@ mod instances;
 mod offerings;
 mod operations;
 mod page;
+pub(crate) mod recovery;
 mod recovery_policy;
 mod scrub;
 mod status;
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .merge(events::routes())
         .merge(tokens::routes())
         .merge(custody::routes())
+        .merge(recovery::routes())
         .merge(scrub::routes())
         .merge(status::routes())
 }

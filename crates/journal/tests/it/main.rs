@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod follow;
 mod full_disk;
+mod import;
 mod postgres;
 mod properties;
 mod samples;

@@ -14,6 +14,8 @@ pub enum Origin {
     Environment(String),
     /// `mainstay up` says so itself, where nobody else does.
     Up,
+    /// A flag of the command line.
+    Flag(&'static str),
 }
 
 /// One mistake, with all that is needed to put it right. It holds no value that could be secret.

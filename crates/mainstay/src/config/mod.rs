@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mainstay_repository::Credentials;
 use mainstay_storage::{Driver, Location, Service};
 use secrecy::SecretString;
 
@@ -28,6 +29,8 @@ pub const DATA_DIR_VARIABLE: &str = "MAINSTAY_DATA_DIR";
 #[derive(Debug, Clone)]
 pub struct Config {
     pub environment: RuntimeEnvironment,
+    /// The configuration file that was read, where there was one. An absolute path.
+    pub file: Option<PathBuf>,
     /// An absolute path. Whether it can be written to is seen when it is used.
     pub data_dir: PathBuf,
     pub storage: Storage,
@@ -38,6 +41,7 @@ pub struct Config {
     pub listen: Listen,
     pub engines: Engines,
     pub custody: Custody,
+    pub recovery: Recovery,
     pub log: Log,
     pub telemetry: Telemetry,
 }
@@ -169,6 +173,24 @@ pub enum Seal {
     Shamir,
 }
 
+/// Where backups are kept.
+#[derive(Debug, Clone)]
+pub struct Recovery {
+    /// None where nothing is protected.
+    pub repository: Option<RepositoryPlace>,
+    /// Copies of the repository elsewhere.
+    pub copies: Vec<RepositoryPlace>,
+    /// How long whatever is in the repository stays there at least.
+    pub immutable_for: Duration,
+}
+
+/// Where a repository lies, and how one gets in.
+#[derive(Debug, Clone)]
+pub struct RepositoryPlace {
+    pub location: mainstay_repository::Location,
+    pub credentials: Credentials,
+}
+
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -200,6 +222,8 @@ pub struct Overrides {
     pub data_dir: Option<PathBuf>,
     /// Whether the command is `mainstay up`, which means development on files where nobody says otherwise.
     pub up: bool,
+    /// `--repository`.
+    pub repository: Option<String>,
 }
 
 /// All that a configuration is made from.

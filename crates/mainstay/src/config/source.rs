@@ -35,6 +35,10 @@ pub(super) fn collect(sources: &Sources<'_>, mistakes: &mut Vec<Mistake>) -> Set
         settings.extend(from_file(path, text, mistakes));
     }
     settings.extend(from_environment(sources.environment, mistakes));
+    if let Some(repository) = &sources.overrides.repository {
+        let setting = Setting { text: repository.as_str().into(), origin: Origin::Flag("--repository") };
+        settings.insert(Key::RecoveryRepository, setting);
+    }
     settings
 }
 

@@ -40,7 +40,7 @@ impl Given<'_> {
 }
 
 fn up<'a>(environment: &'a [(&'a str, &'a str)]) -> Given<'a> {
-    Given { environment, overrides: Overrides { up: true, data_dir: None }, ..Given::default() }
+    Given { environment, overrides: Overrides { up: true, ..Overrides::default() }, ..Given::default() }
 }
 
 fn server<'a>(environment: &'a [(&'a str, &'a str)]) -> Given<'a> {
@@ -303,7 +303,7 @@ fn up_does_not_override_what_somebody_says() {
 #[test]
 fn the_data_directory() {
     let of = |flag: Option<&str>, environment: &[(&str, &str)], user: bool| {
-        let overrides = Overrides { data_dir: flag.map(PathBuf::from), up: true };
+        let overrides = Overrides { data_dir: flag.map(PathBuf::from), up: true, repository: None };
         let given = Given { environment, overrides, user, ..Given::default() };
         given.config().map(|config| config.data_dir.to_string_lossy().into_owned()).map_err(|error| error.to_string())
     };
@@ -346,7 +346,7 @@ proptest! {
         let name = if misspelt { format!("{}x", key.environment()) } else { key.environment() };
         let line = if quoted { format!("\"{}\" = '{uri}'", key.name()) } else { format!("{} = {uri}", key.name()) };
         let environment = [(name.as_str(), uri.as_str())];
-        let overrides = || Overrides { up: is_up, data_dir: None };
+        let overrides = || Overrides { up: is_up, ..Overrides::default() };
         for given in [
             Given { environment: &environment, overrides: overrides(), ..Given::default() },
             Given { file: Some(&line), overrides: overrides(), ..Given::default() },

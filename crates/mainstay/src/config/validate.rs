@@ -1,6 +1,7 @@
 //! From raw values to a [`Config`], noting every mistake on the way.
 
 mod object_store;
+mod recovery;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ pub(super) fn validate(
     let listen = listen(&mut reader);
     let engines = engines(&mut reader);
     let custody = custody(&mut reader, environment, &data_dir);
+    let recovery = recovery::recovery(&mut reader, sources, &data_dir);
     let log = log(&mut reader);
     let telemetry = Telemetry { otlp_endpoint: reader.read(Key::TelemetryOtlpEndpoint, collector_url) };
 
@@ -54,6 +56,7 @@ pub(super) fn validate(
     let storage = storage.expect("storage that could not be decided was noted as a mistake");
     Ok(Config {
         environment,
+        file: sources.file.map(|(path, _)| sources.working_directory.join(path)),
         data_dir,
         storage,
         object_store,
@@ -62,6 +65,7 @@ pub(super) fn validate(
         listen,
         engines,
         custody,
+        recovery,
         log,
         telemetry,
     })

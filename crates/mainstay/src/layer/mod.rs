@@ -10,6 +10,7 @@ mod engines;
 mod feed;
 mod master_key;
 mod object_store;
+mod recovery;
 mod tls;
 mod tokens;
 mod witness;
@@ -18,15 +19,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mainstay_control::{Control, Reconciler};
+use mainstay_control::{Control, Depot, RecoverError, Recovered, Reconciler, RecoveryLoop};
 use mainstay_custody::Custody;
 use mainstay_engine::Engine;
+use mainstay_engine::recovery::Progress;
 use mainstay_engine::supervise::UserError;
 use mainstay_http::Api;
 use mainstay_journal::Journal;
+use mainstay_repository::Repository;
 use mainstay_secrets::{AuditFile, KeyFile, Secrets};
 use mainstay_secrets_engine::{Kind, Refusal};
 use mainstay_storage::{Claim, Service, Store};
+use mainstay_types::{ClusterName, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -36,6 +40,7 @@ use self::authority::LayerAuthority;
 use self::databases::LayerDatabases;
 use self::master_key::LayerKeyFile;
 use self::object_store::{ObjectStore, ObjectStoreError};
+use self::recovery::LayerRecovery;
 use self::tokens::JournalTokens;
 use self::witness::JournalWitness;
 
@@ -43,6 +48,7 @@ pub use admin_token::TokenFileError;
 pub use data_dir::{DataDir, DataDirError, Holder};
 pub use data_plane::{Plane, PlaneError};
 pub use engines::{engines, stop_all};
+pub(crate) use recovery::{Salvage, SalvageError, marker};
 
 /// How many ports dedicated clusters may be given: far more than one machine can run.
 const DEDICATED_PORTS: u16 = 500;
@@ -58,6 +64,8 @@ pub struct Layer {
     authority: Arc<LayerAuthority>,
     /// None where the configuration names no place for the bytes.
     object_store: Option<ObjectStore>,
+    /// None where the configuration names no repository.
+    recovery: Option<Arc<LayerRecovery>>,
     engines: Vec<Arc<dyn Engine>>,
     /// Held for its lock until the rest is gone, and the locks of clusters with it: so it is dropped last.
     data_dir: DataDir,
@@ -90,6 +98,11 @@ pub enum BuildError {
     ObjectStore(#[from] ObjectStoreError),
     #[error("engines cannot be run")]
     EngineUser(#[from] UserError),
+    #[error(
+        "the data directory {} is being recovered, and was not to the end; repeat the call of 'mainstay recover', or remove the directory",
+        .0.display()
+    )]
+    HalfRecovered(PathBuf),
 }
 
 /// Why a layer that was built stopped.
@@ -125,6 +138,24 @@ impl Layer {
     /// Builds the layer: takes the data directory, opens and claims the stores, prepares the engines.
     pub async fn build(config: Config) -> Result<Self, BuildError> {
         let data_dir = DataDir::take(&config)?;
+        if marker::is_set(&config.data_dir) {
+            return Err(BuildError::HalfRecovered(config.data_dir));
+        }
+        Self::assemble(config, data_dir, LayerRecovery::new).await
+    }
+
+    /// Builds it in a directory that is being recovered, from a repository that is open.
+    pub(crate) async fn build_anew(config: Config, repository: Repository) -> Result<Self, BuildError> {
+        let data_dir = DataDir::take(&config)?;
+        let with = |config: &Config, custody: &Custody| Some(LayerRecovery::with(config, custody, repository));
+        Self::assemble(config, data_dir, with).await
+    }
+
+    async fn assemble(
+        config: Config,
+        data_dir: DataDir,
+        recovery: impl FnOnce(&Config, &Custody) -> Option<LayerRecovery>,
+    ) -> Result<Self, BuildError> {
         let location = config.storage.location(Service::Journal);
         let store = Store::open(&location, Service::Journal, mainstay_journal::SCHEMA).await;
         let store = store.map_err(BuildError::JournalStore)?;
@@ -143,10 +174,12 @@ impl Layer {
         if let Some(object_store) = &object_store {
             engines.push(object_store.engine.clone());
         }
+        let recovery = recovery(&config, &custody).map(Arc::new);
         let first = config.listen.dedicated_ports;
         let control_config = mainstay_control::Config {
             dedicated_ports: first..=first.saturating_add(DEDICATED_PORTS - 1),
             data_dir: config.storage.directory().map(|_| config.data_dir.clone()),
+            depot: recovery.as_ref().map(|recovery| recovery.depot.clone() as Arc<dyn Depot>),
         };
         let control = Control::new(journal, custody.clone(), engines.clone(), control_config);
         if let Some(object_store) = &object_store {
@@ -158,7 +191,18 @@ impl Layer {
         let secrets = Secrets::new(custody.clone(), kinds(&control), tokens, witness, key_file, audit)
             .await
             .map_err(BuildError::Secrets)?;
-        Ok(Self { config, data_dir, _claim: claim, control, custody, secrets, authority, object_store, engines })
+        Ok(Self {
+            config,
+            data_dir,
+            _claim: claim,
+            control,
+            custody,
+            secrets,
+            authority,
+            object_store,
+            recovery,
+            engines,
+        })
     }
 
     /// Serves until `stop` turns true, then drains. `ready` is called once requests are answered.
@@ -177,9 +221,13 @@ impl Layer {
         };
         admin_token::ensure(&self.control, &self.config.data_dir).await?;
         let reconciler = tokio::spawn(Reconciler::new(self.control.clone()).run(stop.clone()));
+        let recovery = RecoveryLoop::new(self.control.clone()).map(|recovery| tokio::spawn(recovery.run(stop.clone())));
         let mut api = Api::new(self.control.clone(), env!("CARGO_PKG_VERSION")).with_secrets(self.secrets.clone());
         if let Some(object_store) = &self.object_store {
             api = api.with_scrubber(object_store.scrubber.clone());
+        }
+        if let Some(recovery) = &self.recovery {
+            api = api.with_recovery(recovery.clone());
         }
         let router = mainstay_http::router(api);
         if let Err(error) = self.data_dir.tell_that_it_serves() {
@@ -195,7 +243,13 @@ impl Layer {
                 () = object_store.keep_on() => {}
             }
         };
-        let serve = async { tokio::join!(mainstay_http::serve(listener, tls.clone(), router, stop.clone()), objects) };
+        let own_state = async {
+            let Some(recovery) = &self.recovery else { return };
+            recovery.keep_on(&self.config, &self.control, &self.custody, stop.clone()).await;
+        };
+        let serve = async {
+            tokio::join!(mainstay_http::serve(listener, tls.clone(), router, stop.clone()), objects, own_state)
+        };
         tokio::select! {
             _ = serve => {}
             () = self.authority.follow_seal() => {}
@@ -203,12 +257,31 @@ impl Layer {
         if let Err(error) = reconciler.await {
             tracing::error!(%error, "the reconcile loop ended badly");
         }
+        if let Some(recovery) = recovery
+            && let Err(error) = recovery.await
+        {
+            tracing::error!(%error, "the recovery loop ended badly");
+        }
         if engines == Engines::Stop {
-            for (cluster, error) in stop_all(&self.engines).await {
-                tracing::error!(%cluster, %error, "a cluster could not be stopped");
-            }
+            self.stop_engines().await;
         }
         Ok(())
+    }
+
+    /// Brings every cluster of the journal back, up to a moment where one is given. The engines serve then.
+    pub(crate) async fn recover_clusters(
+        &self,
+        at: Option<Timestamp>,
+        progress: &(dyn Fn(&ClusterName) -> Arc<dyn Progress> + Sync),
+    ) -> Result<Vec<Recovered>, RecoverError> {
+        mainstay_control::recover_clusters(&self.control, at, progress).await
+    }
+
+    /// Stops every engine in order; the data stays.
+    pub(crate) async fn stop_engines(&self) {
+        for (cluster, error) in stop_all(&self.engines).await {
+            tracing::error!(%cluster, %error, "a cluster could not be stopped");
+        }
     }
 
     /// Closes the stores, which keeps the next start short.
@@ -216,6 +289,9 @@ impl Layer {
         if let Some(object_store) = &self.object_store {
             object_store.feed.disconnect();
             object_store.close().await;
+        }
+        if let Some(recovery) = &self.recovery {
+            recovery.depot.close().await;
         }
         self.control.journal().close().await;
         self.custody.close().await;

@@ -4,6 +4,7 @@ mod dataplane;
 mod doctor;
 mod down;
 mod journal;
+mod recover;
 mod server;
 mod summary;
 mod up;
@@ -22,6 +23,7 @@ pub use dataplane::DataPlane;
 pub use doctor::Doctor;
 pub use down::Down;
 pub use journal::Journal;
+pub use recover::Recover;
 pub use server::Server;
 pub use up::Up;
 
@@ -40,7 +42,7 @@ impl ConfigFlag {
     }
 
     fn load(&self, global: &Global, up: bool) -> Result<Config, LoadError> {
-        Config::load(self.config.as_deref(), &Overrides { data_dir: Some(global.data_dir()), up })
+        Config::load(self.config.as_deref(), &Overrides { data_dir: Some(global.data_dir()), up, repository: None })
     }
 }
 
