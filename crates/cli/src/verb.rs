@@ -21,6 +21,8 @@ mod move_instance;
 mod offerings;
 mod operations;
 mod protect;
+mod recovery_key;
+mod repository;
 mod restore;
 mod rotate;
 mod run;
@@ -119,6 +121,10 @@ pub enum Verb {
     ///
     /// Every content is read in full and compared with its digests. Exits with 1 where something is damaged.
     Scrub(scrub::Scrub),
+    /// Look after the backup repository
+    Repository(repository::Repository),
+    /// Show the key that opens the backups, split it, or say that it is kept
+    RecoveryKey(recovery_key::RecoveryKey),
     /// List the clusters that instances live on
     Clusters(clusters::Clusters),
     /// List long work, or show one piece of it
@@ -135,6 +141,7 @@ impl Verb {
             Self::Custody(verb) => return verb.run(session),
             Self::Drill(verb) => return verb.run(session),
             Self::Scrub(verb) => return verb.run(session),
+            Self::Repository(verb) => return verb.run(session),
             Self::Secret(verb) => verb.run(session),
             Self::Agent(verb) => verb.run(session),
             Self::Offerings(verb) => verb.run(session),
@@ -156,6 +163,7 @@ impl Verb {
             Self::Apply(verb) => verb.run(session),
             Self::Export(verb) => verb.run(session),
             Self::Token(verb) => verb.run(session),
+            Self::RecoveryKey(verb) => verb.run(session),
             Self::Clusters(verb) => verb.run(session),
             Self::Operations(verb) => verb.run(session),
         }?;

@@ -77,7 +77,9 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The store is left as it is.
-    #[error("there is another journal in the store: its event {sequence} is not the one that is to be put back; use an empty store")]
+    #[error(
+        "there is another journal in the store: its event {sequence} is not the one that is to be put back; use an empty store"
+    )]
     OtherJournal { sequence: Sequence },
     #[error("the events are not whole")]
     Misfit(#[from] Misfit),

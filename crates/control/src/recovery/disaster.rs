@@ -10,7 +10,6 @@ use mainstay_engine::{ClusterSpec, Engine, EngineError};
 use mainstay_types::{ClusterName, EngineName, InstanceId, InstanceName, TenantName, Timestamp, chain};
 
 use super::attempt::POINTS;
-use super::catalogue::DepotLog;
 use super::clear_scratch;
 use super::depot::{Depot, DepotError};
 use super::document::{Document, PointDocument};
@@ -142,7 +141,8 @@ impl Salvage<'_> {
 
     /// The instances that had data.
     fn instances(&self) -> Vec<Arc<Instance>> {
-        let had_data = |instance: &&Arc<Instance>| matches!(instance.state, InstanceState::Ready | InstanceState::Failed);
+        let had_data =
+            |instance: &&Arc<Instance>| matches!(instance.state, InstanceState::Ready | InstanceState::Failed);
         self.view.instances_on(&self.cluster.name).filter(had_data).cloned().collect()
     }
 
@@ -246,7 +246,9 @@ impl Salvage<'_> {
                 engine.provision(spec, &wanted).await?;
                 let archive = self.archive(&point.cluster, progress.clone()).await?;
                 let backup = &point.backup;
-                Ok(recovery.restore_instance(spec, &wanted, &instance.id, backup, self.until(recovery), &archive).await?)
+                Ok(recovery
+                    .restore_instance(spec, &wanted, &instance.id, backup, self.until(recovery), &archive)
+                    .await?)
             };
             match restored.await {
                 Ok(restored) => return Ok(restored.newest),
@@ -275,7 +277,7 @@ impl Salvage<'_> {
     }
 
     async fn archive(&self, cluster: &ClusterName, progress: Arc<dyn Progress>) -> Result<Archive, DepotError> {
-        let log = Arc::new(DepotLog::new(self.depot.clone(), cluster));
+        let log = self.control.catalogues().of(self.depot, cluster);
         Ok(Archive { plane: self.depot.plane().await?, log, progress })
     }
 

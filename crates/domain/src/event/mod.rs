@@ -35,7 +35,8 @@ pub use object::{
 pub use operation::{Idempotency, OperationFailed, OperationKind, OperationStarted, OperationSucceeded};
 pub use recovery::{
     Assertion, BackupCompleted, BackupExpired, BackupFailed, ClusterRestored, DrillCheck, DrillFailed, DrillPassed,
-    RecoveryKeyAcknowledged, RecoveryKeyShown, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed, RestoreRequested, Until,
+    RecoveryKeyAcknowledged, RecoveryKeyShown, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed,
+    RestoreRequested, Until,
 };
 pub use token::{TokenCreated, TokenRevoked};
 

@@ -353,10 +353,8 @@ impl From<DeskError> for Problem {
             DeskError::Numbers(_) => {
                 Problem::new(Code::FieldInvalid, error.to_string()).field("shares").remedy("ask for other numbers")
             }
-            DeskError::Unavailable(source) => {
-                Problem::new(Code::StorageUnavailable, format!("{error}: {source}"))
-                    .remedy("see how custody is with: mainstay custody status")
-            }
+            DeskError::Unavailable(source) => Problem::new(Code::StorageUnavailable, format!("{error}: {source}"))
+                .remedy("see how custody is with: mainstay custody status"),
         }
     }
 }

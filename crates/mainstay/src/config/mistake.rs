@@ -97,6 +97,7 @@ impl fmt::Display for Origin {
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
             Origin::Environment(name) => write!(f, "environment variable {}", printable(name)),
             Origin::Up => f.write_str("assumed by `mainstay up`"),
+            Origin::Flag(name) => f.write_str(name),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mainstay_repository::Credentials;
 use mainstay_storage::{Driver, Location, Service};
 use proptest::prelude::{Strategy, any, prop_assert, proptest};
 use secrecy::ExposeSecret;
@@ -184,6 +185,54 @@ fn rustfs_is_reached_as_the_configuration_says() {
     assert!(message.contains("Storage:ObjectStore:Endpoint is set, while"), "{message}");
 }
 
+#[test]
+fn up_protects_and_production_where_somebody_says_where_to() {
+    let location = |given: &Given<'_>| {
+        let place = given.config().unwrap().recovery.repository;
+        place.map(|place| place.location.to_string())
+    };
+    assert_eq!(location(&up(&[])).as_deref(), Some("/var/lib/mainstay-repository"));
+    assert_eq!(location(&up(&[("MAINSTAY_DATA_DIR", "/b/")])).as_deref(), Some("/b-repository"));
+    assert_eq!(location(&up(&[("Recovery__Repository", "none")])), None);
+    assert_eq!(location(&up(&[("Recovery__Repository", "/elsewhere")])).as_deref(), Some("/elsewhere"));
+    // Its recovery key would be gone with the process.
+    assert_eq!(location(&up(&[("Storage__Driver", "inmemory")])), None);
+    let production = [KEY_FILE, ("ConnectionStrings__Default", URI)];
+    assert_eq!(location(&server(&production)), None);
+    let overrides = Overrides { up: true, repository: Some("/flag".to_owned()), ..Overrides::default() };
+    let environment = [("Recovery__Repository", "/elsewhere")];
+    let given = Given { environment: &environment, overrides, ..Given::default() };
+    assert_eq!(location(&given).as_deref(), Some("/flag"));
+}
+
+#[test]
+fn repositories_elsewhere_are_opened_with_what_fits_them() {
+    let s3 = "s3://backups/layer?endpoint=https://s3.example.org";
+    let environment = [
+        ("Recovery__Repository", s3),
+        ("Recovery__Copies", "/mnt/copy, webdavs://cloud.example.org/backups sftp://backup@host.example.org/srv"),
+        ("Recovery__AccessKeyId", "GK31c2f218a2e44f485b94239e"),
+        ("Recovery__SecretAccessKey", "hunter2"),
+        ("Recovery__Username", "ada"),
+        ("Recovery__Password", "hunter2"),
+        ("Recovery__SshKeyFile", "/etc/mainstay/ssh.key"),
+        ("Recovery__ImmutableDays", "7"),
+    ];
+    let config = up(&environment).config().unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let recovery = config.recovery;
+    assert_eq!(recovery.immutable_for.as_secs(), 7 * 24 * 3600);
+    assert!(
+        matches!(recovery.repository.unwrap().credentials, Credentials::AccessKey { id, .. } if id.starts_with("GK"))
+    );
+    let [directory, dav, sftp] = &recovery.copies[..] else { panic!("{:?}", recovery.copies) };
+    assert!(matches!(directory.credentials, Credentials::None));
+    assert!(matches!(&dav.credentials, Credentials::Password { user, .. } if user == "ada"));
+    assert!(matches!(&sftp.credentials, Credentials::KeyFile(file) if file == Path::new("/etc/mainstay/ssh.key")));
+    let message = up(&environment[..1]).message();
+    assert!(message.contains("Recovery:AccessKeyId is not set, while Recovery:Repository names an S3"), "{message}");
+}
+
 /// Environment of `mainstay server`, and what the message has to say.
 type Refused = (&'static [(&'static str, &'static str)], &'static [&'static str]);
 
@@ -249,6 +298,14 @@ const REFUSED: &[Refused] = &[
     (&[("DataPlane__Socket", "plane.sock")], &["which is no absolute path"]),
     (&[("Listen__S3", "127.0.0.1:7400")], &["Listen:S3 and Listen:Api are both on port 7400"]),
     (&[("S3__Domain", "-x")], &["which is no domain name"]),
+    (&[("Recovery__Repository", "ftp://u:hunter2@h/d")], &["Recovery:Repository names no location"]),
+    (&[("Recovery__Repository", "webdavs://u:hunter2@h/d")], &["Recovery:Repository names no location"]),
+    (&[("Recovery__Repository", "/var/lib/mainstay/backups")], &["lie in one another"]),
+    (&[("Recovery__Repository", "/var/lib")], &["lie in one another"]),
+    (&[("Recovery__Copies", "/mnt/copy")], &["Recovery:Copies is set, while Recovery:Repository names none"]),
+    (&[("Recovery__Username", "ada")], &["Recovery:Password is not set, while Recovery:Username is"]),
+    (&[("Recovery__Username", "a b")], &["which is no user name"]),
+    (&[("Recovery__ImmutableDays", "9999")], &["Recovery:ImmutableDays is \"9999\", which is no such number"]),
     (&[("Telemetry__OtlpEndpoint", "http://u:hunter2@c")], &["Telemetry:OtlpEndpoint holds credentials"]),
 ];
 

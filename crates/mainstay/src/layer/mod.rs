@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mainstay_control::{Control, Depot, RecoverError, Recovered, Reconciler, RecoveryLoop};
+use mainstay_control::{Control, Depot, Reconciler, RecoverError, Recovered, RecoveryLoop};
 use mainstay_custody::Custody;
 use mainstay_engine::Engine;
 use mainstay_engine::recovery::Progress;

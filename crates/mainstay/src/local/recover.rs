@@ -19,9 +19,7 @@ use serde_json::json;
 
 use super::{failed, runtime};
 use crate::config::{Config, LoadError, Log, Overrides, RepositoryPlace};
-use crate::layer::{
-    BuildError, DataDir, DataDirError, Layer, Salvage, SalvageError, engines, marker, stop_all,
-};
+use crate::layer::{BuildError, DataDir, DataDirError, Layer, Salvage, SalvageError, engines, marker, stop_all};
 use crate::telemetry;
 
 /// The variable that the recovery key may be in.
@@ -59,7 +57,9 @@ enum FailedRecovery {
     Config(#[from] LoadError),
     #[error("the storage driver inmemory keeps nothing that could be recovered to; name another in Storage:Driver")]
     InMemory,
-    #[error("--repository {0} names no repository; write /PATH, s3://BUCKET/PREFIX?endpoint=URL, webdavs://HOST/PATH or sftp://USER@HOST/PATH")]
+    #[error(
+        "--repository {0} names no repository; write /PATH, s3://BUCKET/PREFIX?endpoint=URL, webdavs://HOST/PATH or sftp://USER@HOST/PATH"
+    )]
     NoRepository(String),
     #[error(
         "{} is not empty, and nothing in it is overwritten; name an empty or missing directory with --to", .0.display()

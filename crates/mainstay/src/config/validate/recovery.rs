@@ -104,10 +104,9 @@ fn keyring(reader: &mut Reader<'_>) -> Keyring {
     let id = reader.read(Key::RecoveryAccessKeyId, super::object_store::name);
     let secret = reader.read(Key::RecoverySecretAccessKey, |text| Ok(SecretString::from(text)));
     let ssh_key = reader.read(Key::RecoverySshKeyFile, absolute_path);
-    for (one, other) in [
-        (Key::RecoveryUsername, Key::RecoveryPassword),
-        (Key::RecoveryAccessKeyId, Key::RecoverySecretAccessKey),
-    ] {
+    for (one, other) in
+        [(Key::RecoveryUsername, Key::RecoveryPassword), (Key::RecoveryAccessKeyId, Key::RecoverySecretAccessKey)]
+    {
         for (missing, set) in [(one, other), (other, one)] {
             if let (None, Some(origin)) = (reader.origin(missing), reader.origin(set)) {
                 let problem = format!("is not set, while {} is", set.name());

@@ -104,8 +104,8 @@ impl LayerBackups {
             } else {
                 changed_at.get_or_insert_with(Instant::now);
             }
-            let is_due = changed_at.is_some_and(|at| at.elapsed() >= SETTLE)
-                && tried_at.is_none_or(|at| at.elapsed() >= PAUSE);
+            let is_due =
+                changed_at.is_some_and(|at| at.elapsed() >= SETTLE) && tried_at.is_none_or(|at| at.elapsed() >= PAUSE);
             if stopped {
                 if changed_at.is_some() && self.depot.trouble().is_none() {
                     // What is not in it is in the next one, if there is a next one.

@@ -13,7 +13,7 @@ const LONGEST_EVENT: u32 = 16 << 20;
 
 /// Why a stream of events is not whole.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum EventsError {
+pub(crate) enum EventsError {
     #[error("an event is {0} bytes long, which none is")]
     Length(u32),
     #[error("the last event is cut off")]

@@ -12,7 +12,7 @@ const CONTEXT: &str = "mainstay 2026-11 recovery key";
 
 /// The key, which is drawn when it is first asked for, and the same ever after.
 #[derive(Clone)]
-pub(super) struct LayerRecoveryKey {
+pub(crate) struct LayerRecoveryKey {
     custody: Custody,
 }
 

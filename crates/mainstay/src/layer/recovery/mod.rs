@@ -84,13 +84,7 @@ impl LayerRecovery {
     }
 
     /// Takes backups of the layer's own state and keeps the copies up, until `stop` turns true.
-    pub async fn keep_on(
-        &self,
-        config: &Config,
-        control: &Control,
-        custody: &Custody,
-        stop: watch::Receiver<bool>,
-    ) {
+    pub async fn keep_on(&self, config: &Config, control: &Control, custody: &Custody, stop: watch::Receiver<bool>) {
         let (taken, backups) = watch::channel(0);
         let layer = LayerBackups {
             control: control.clone(),

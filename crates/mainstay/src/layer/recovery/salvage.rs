@@ -107,7 +107,11 @@ impl Salvage {
                 }
                 Err(SalvageError::Depot(error @ DepotError::Unavailable(_))) => return Err(error.into()),
                 Err(error) => {
-                    tracing::error!(backup = name, error = chain(&error), "a backup of the layer's own state is passed over");
+                    tracing::error!(
+                        backup = name,
+                        error = chain(&error),
+                        "a backup of the layer's own state is passed over"
+                    );
                     if let SalvageError::Serve { source, .. } = error {
                         damage = Some(source);
                     }

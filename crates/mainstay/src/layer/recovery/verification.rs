@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mainstay_control::{Depot, DepotError, Document, LayerDocument, PointDocument};
+use mainstay_control::{Depot, DepotError, Document, LayerDocument, PointDocument, referred_contents};
 use mainstay_dataplane::{Address, Trouble};
 use mainstay_http::{RepositoryDamage, Verification};
 use mainstay_repository::{Damage, VerifyOptions};
@@ -86,13 +86,24 @@ impl Verifier {
 /// What refers to each content, in words. A document that cannot be read is among the damage itself.
 async fn owners(depot: &RepositoryDepot) -> HashMap<Address, BTreeSet<String>> {
     let mut owners: HashMap<Address, BTreeSet<String>> = HashMap::new();
+    let mut clusters = BTreeSet::new();
     for name in depot.names(POINTS).await.unwrap_or_default() {
         let Ok(Some(bytes)) = depot.get(POINTS, &name).await else { continue };
         let Ok(point) = PointDocument::from_bytes(&name, &bytes) else { continue };
         let held: Vec<_> = point.instances.iter().map(|held| format!("{}/{}", held.tenant, held.name)).collect();
         let what = format!("backup {} of {} ({})", point.id, point.cluster, held.join(", "));
+        clusters.insert(point.cluster.clone());
         for part in &point.backup.parts {
             owners.entry(part.address).or_default().insert(what.clone());
+        }
+    }
+    for cluster in clusters {
+        let kind = format!("log-{cluster}");
+        for name in depot.names(&kind).await.unwrap_or_default() {
+            let Ok(Some(bytes)) = depot.get(&kind, &name).await else { continue };
+            for address in referred_contents(&name, &bytes).unwrap_or_default() {
+                owners.entry(address).or_default().insert(format!("the log of {cluster}, piece {name}"));
+            }
         }
     }
     for name in depot.names(LAYER).await.unwrap_or_default() {
@@ -111,8 +122,7 @@ fn told(damage: Damage, owners: &HashMap<Address, BTreeSet<String>>) -> Reposito
     for address in &contents {
         match owners.get(address) {
             Some(names) => belongs_to.extend(names.iter().cloned()),
-            // A piece of a cluster's log, or what nothing refers to any more.
-            None => drop(belongs_to.insert(format!("content {address}, of a log or of nothing that is kept"))),
+            None => drop(belongs_to.insert(format!("content {address}, which no backup refers to any more"))),
         }
     }
     RepositoryDamage { file, chunk, reason, belongs_to: belongs_to.into_iter().take(NAMES_SHOWN).collect() }

@@ -26,6 +26,8 @@ const LAST_LINES: usize = 60;
 pub struct Options {
     /// Configuration in its environment form, such as `Log__Filter`.
     pub environment: Vec<(&'static str, String)>,
+    /// Whether it has a backup repository, beside its data directory.
+    pub repository: bool,
     /// Called with the data directory before anything is in it.
     pub prepare: Option<fn(&Path)>,
 }
@@ -78,7 +80,13 @@ impl Layer {
             ("Listen__RabbitMQ".to_owned(), format!("127.0.0.1:{}", ports.rabbitmq)),
             ("Listen__RabbitMQTls".to_owned(), format!("127.0.0.1:{}", ports.rabbitmq_tls)),
             ("Listen__DedicatedPorts".to_owned(), ports.dedicated.to_string()),
+            // Most tests are about something else, and backups of theirs would only take time.
+            ("Recovery__Repository".to_owned(), "none".to_owned()),
         ];
+        if options.repository {
+            environment.retain(|(name, _)| name != "Recovery__Repository");
+            environment.push(("Recovery__Repository".to_owned(), root.join("repository").to_str().unwrap().to_owned()));
+        }
         environment.extend(options.environment.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let guardian = Guardian::watch(&root, &environment, &log_file(&root));
         Self { root, ports, environment, process: None, guardian }
@@ -199,6 +207,11 @@ impl Layer {
 
     pub fn data_dir(&self) -> PathBuf {
         self.root.join("data")
+    }
+
+    /// Where the backup repository lies, if one was asked for.
+    pub fn repository(&self) -> PathBuf {
+        self.root.join("repository")
     }
 
     /// A directory beside the data directory, for the test's own files.
