@@ -187,10 +187,22 @@ struct KitBody {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewShares)]
 struct SharesRequest {
-    /// How many shares to make.
+    /// How many shares to make; 5 where nothing is said.
+    #[serde(default = "five")]
+    #[schema(default = 5)]
     shares: u8,
-    /// How many of them make the key again.
+    /// How many of them make the key again; 3 where nothing is said.
+    #[serde(default = "three")]
+    #[schema(default = 3)]
     threshold: u8,
+}
+
+fn five() -> u8 {
+    5
+}
+
+fn three() -> u8 {
+    3
 }
 
 /// Shares of the recovery key, each for another person.
@@ -251,13 +263,13 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 
 /// Shows how the layer's own recovery is: its repository, its copies, its key.
 ///
-/// Needs the role operator for every tenant.
+/// Needs the role admin for every tenant.
 #[utoipa::path(
     get, path = "/recovery", operation_id = "get_recovery", tag = "recovery",
     responses((status = 200, description = "How it is, and what somebody should do.", body = RecoveryBody))
 )]
 async fn show(State(api): ApiState, caller: Caller) -> Result<Json<RecoveryBody>, Problem> {
-    caller.require(Role::Operator)?;
+    caller.require(Role::Admin)?;
     caller.require_all_tenants()?;
     let acknowledged_at = api.control.view().recovery_key_acknowledged_at();
     let standing = match &api.recovery {

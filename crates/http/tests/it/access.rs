@@ -39,12 +39,18 @@ const ROUTES: [(&str, &str, Role, &str); 28] = [
     ("DELETE", "/api/v1/tokens/t-000000000000", Role::Admin, ""),
 ];
 
-/// Routes that take an admin of every tenant.
-const ROUTES_OF_ALL: [(&str, &str); 4] = [
-    ("GET", "/api/v1/custody/snapshot"),
-    ("POST", "/api/v1/custody/restore"),
-    ("GET", "/api/v1/scrub"),
-    ("POST", "/api/v1/scrub"),
+/// Routes that take an admin of every tenant, and what they answer where there are neither secrets, nor objects, nor backups.
+const ROUTES_OF_ALL: [(&str, &str, u16); 10] = [
+    ("GET", "/api/v1/custody/snapshot", 404),
+    ("POST", "/api/v1/custody/restore", 404),
+    ("GET", "/api/v1/scrub", 404),
+    ("POST", "/api/v1/scrub", 404),
+    ("GET", "/api/v1/recovery", 200),
+    ("GET", "/api/v1/recovery/key", 409),
+    ("POST", "/api/v1/recovery/key/shares", 409),
+    ("POST", "/api/v1/recovery/key/acknowledge", 409),
+    ("GET", "/api/v1/recovery/verify", 409),
+    ("POST", "/api/v1/recovery/verify", 409),
 ];
 
 #[test]
@@ -73,14 +79,14 @@ async fn each_route_takes_its_role_and_more() {
 #[tokio::test]
 async fn what_belongs_to_every_tenant_takes_a_token_for_every_one() {
     let server = Server::start().await;
-    for (method, path) in ROUTES_OF_ALL {
+    for (method, path, status) in ROUTES_OF_ALL {
         for (role, code) in [(Role::Operator, "role_insufficient"), (Role::Admin, "tenant_forbidden")] {
             let token = server.token(role, "default").await;
             let answer = server.call(method, path).token(&token).send().await;
             assert_eq!((answer.status.as_u16(), answer.problem().1.as_str()), (403, code), "{role} {method} {path}");
         }
-        // This server keeps neither secrets nor objects, which it tells only now.
-        assert_eq!(server.call(method, path).send().await.status, 404, "{method} {path}");
+        // What this server does not keep it tells only now.
+        assert_eq!(server.call(method, path).send().await.status, status, "{method} {path}");
     }
 }
 

@@ -16,6 +16,7 @@ mod manifest;
 mod moves;
 mod objects;
 mod observability;
+mod recovery;
 mod repairs;
 mod run;
 mod secrets;
