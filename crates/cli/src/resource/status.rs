@@ -16,6 +16,9 @@ pub(crate) struct Status {
     /// How many instances are in each state.
     #[serde(default)]
     instances: BTreeMap<String, u64>,
+    /// What somebody should do.
+    #[serde(default)]
+    reminders: Vec<String>,
     data_as_of: Option<Timestamp>,
 }
 
@@ -46,6 +49,7 @@ impl Status {
         fields.push(("Instances", if counts.is_empty() { "0".to_owned() } else { counts.join(", ") }.into()));
         fields.push(("Journal", self.journal.as_ref().map(|journal| format!("{} events", journal.sequence)).into()));
         fields.push(("As of", self.data_as_of.map(|moment| moment.to_string()).into()));
+        fields.extend(self.reminders.iter().map(|reminder| ("To do", reminder.as_str().into())));
         vertical(&fields)
     }
 }

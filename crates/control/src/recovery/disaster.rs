@@ -151,7 +151,6 @@ impl Salvage<'_> {
         for (instance, outcome) in self.outcomes(progress).await? {
             let outcome = outcome.map_err(|failure| chain(&failure));
             if let Err(reason) = &outcome {
-                tracing::error!(instance = %instance.name, tenant = %instance.tenant, reason, "an instance did not come back");
                 self.submit(InstanceFailure { instance: instance.id.clone(), reason: reason.clone() }).await?;
             }
             let (tenant, engine) = (instance.tenant.clone(), instance.engine.clone());

@@ -405,6 +405,12 @@ impl RecoveryBody {
     }
 }
 
+/// What somebody should do, as far as it is known without asking the repository.
+pub(super) fn urgent(api: &Api) -> Vec<String> {
+    let acknowledged = api.control.view().recovery_key_acknowledged_at().is_some();
+    reminders(api.recovery.as_ref().map(|_| Standing::default()).as_ref(), acknowledged)
+}
+
 /// What somebody should do.
 fn reminders(standing: Option<&Standing>, acknowledged: bool) -> Vec<String> {
     let Some(standing) = standing else {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use mainstay_types::Timestamp;
+use mainstay_types::{TenantScope, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::recovery;
 use crate::api::{Api, ApiState};
 use crate::caller::Caller;
 use crate::health::{Dependency, dependencies};
@@ -24,6 +25,8 @@ struct StatusBody {
     journal: JournalBody,
     /// How many of the tenant's instances are in each state.
     instances: BTreeMap<String, usize>,
+    /// What somebody should do, a sentence each; for tokens of every tenant.
+    reminders: Vec<String>,
     #[schema(format = DateTime)]
     data_as_of: String,
 }
@@ -59,6 +62,10 @@ async fn status(State(api): ApiState, caller: Caller) -> Json<StatusBody> {
         dependencies,
         journal: JournalBody { sequence: view.sequence() },
         instances,
+        reminders: match caller.scope {
+            TenantScope::Any => recovery::urgent(&api),
+            TenantScope::One(_) => Vec::new(),
+        },
         data_as_of: Timestamp::now().to_string(),
     })
 }

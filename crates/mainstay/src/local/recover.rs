@@ -135,7 +135,9 @@ impl Recover {
         say(&format!("Reading {location}."));
         let repository = Repository::open(mainstay_repository::Config::new(location, credentials), &key).await?;
         let recovered = self.recover_from(&repository, config, interrupted).await;
-        repository.close().await;
+        if let Err(trouble) = repository.close().await {
+            tracing::warn!(error = &trouble as &dyn std::error::Error, "the repository was not let go of in order");
+        }
         recovered
     }
 
@@ -316,7 +318,9 @@ impl Progress for Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
-        say(&format!("{}: {} read.", self.1, HumanBytes(self.0.position())));
+        if self.0.position() > 0 {
+            say(&format!("{}: {} read.", self.1, HumanBytes(self.0.position())));
+        }
     }
 }
 

@@ -115,7 +115,9 @@ impl RepositoryDepot {
     /// Lets go of it.
     pub async fn close(&self) {
         if let Some(repository) = self.opening.lock().await.repository.take() {
-            repository.close().await;
+            if let Err(trouble) = repository.close().await {
+                tracing::warn!(error = chain(&trouble), "the backup repository was not let go of in order");
+            }
         }
     }
 

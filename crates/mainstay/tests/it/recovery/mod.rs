@@ -40,7 +40,7 @@ fn key_file(layer: &Layer) -> std::path::PathBuf {
     let groups: Vec<&str> =
         lines[heading + 2..].iter().take_while(|line| !line.trim().is_empty()).map(|line| line.trim()).collect();
     let file = layer.scratch().join("recovery.key");
-    std::fs::write(&file, groups.join("-")).unwrap();
+    std::fs::write(&file, groups.concat()).unwrap();
     file
 }
 
