@@ -113,7 +113,9 @@ async fn adopt(control: &Control, points: &[PointDocument]) -> Result<(), Submit
             bytes: point.backup.parts.iter().map(|part| part.size).sum(),
             uncovered: point.backup.uncovered.clone(),
         };
-        control.submit(Actor::System, BackupDone { instance: held.id.clone(), completed }).await?;
+        control
+            .submit(Actor::System, BackupDone { instance: held.id.clone(), asked_until: completed.began_at, completed })
+            .await?;
     }
     Ok(())
 }

@@ -82,6 +82,7 @@ struct WindowBody {
     gaps: Vec<String>,
 }
 
+/// A span of time, each of whose moments can be had back.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RecoverySpan)]
 struct SpanBody {

@@ -342,7 +342,7 @@ mod tests {
         };
         let rows = [one("shop", Ok(Timestamp::EPOCH)), one("blog-of-somebody", Err("it has no backup".to_owned()))];
         let expected = "TENANT   INSTANCE          ENGINE      RECOVERED UNTIL\n\
-                        default  shop              postgresql  1970-01-01T00:00:00Z\n\
+                        default  shop              postgresql  1970-01-01T00:00:00.000000Z\n\
                         default  blog-of-somebody  postgresql  not recovered: it has no backup\n";
         assert_eq!(table(&rows), expected);
     }

@@ -42,7 +42,7 @@ fn an_empty_directory_becomes_the_layer_again() {
     layer.restart();
     let now = layer.events();
     assert_eq!(now[..events.len()], events[..], "every event is what it was");
-    assert_eq!(layer.cli(&["secret", "get", "secret/app", "password"]).succeed().trim(), "hunter2");
+    assert_eq!(layer.cli(&["secret", "get", "secret/app", "--field", "password"]).succeed().trim(), "hunter2");
     assert_eq!(layer.cli(&["journal", "verify"]).code, 0);
     let viewer = layer.command().args(["list", "--token", token["token"].as_str().unwrap()]).output().unwrap();
     assert!(viewer.status.success(), "a token of before is accepted: {viewer:?}");
@@ -124,5 +124,5 @@ fn a_recovery_that_is_killed_is_repeated() {
     assert!(!data.join("recovering").exists());
     layer.restart();
     assert_eq!(layer.events()[..events.len()], events[..]);
-    assert_eq!(layer.cli(&["secret", "get", "secret/app-19", "password"]).succeed().trim(), "hunter2");
+    assert_eq!(layer.cli(&["secret", "get", "secret/app-19", "--field", "password"]).succeed().trim(), "hunter2");
 }
