@@ -247,7 +247,10 @@ impl Report {
             let instances: Vec<_> = self.recovered.iter().map(as_json).collect();
             println!("{}", json!({ "layer_of": self.layer_of.to_string(), "instances": instances, "next": self.next }));
         } else {
-            print!("{}", table(&self.recovered));
+            match &self.recovered[..] {
+                [] => println!("The layer had no instances."),
+                recovered => print!("{}", table(recovered)),
+            }
             println!("\nThe layer's own state is of {}.\nNext:\n  {}", self.layer_of, self.next);
         }
         if missing > 0 {

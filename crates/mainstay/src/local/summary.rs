@@ -20,10 +20,14 @@ pub(super) fn summary(config: &Config, global: &Global) -> String {
         Some(_) => format!("  objects      {} (the S3 API)\n", config.listen.s3_url()),
         None => String::new(),
     };
+    let backups = match &config.recovery.repository {
+        Some(place) => place.location.to_string(),
+        None => "none, so that nothing is protected".to_owned(),
+    };
     format!(
         "\n  API          {url}\n  secrets      {url}/v1 (the Vault API{sealed})\n{objects}  PostgreSQL   {} (shared; it starts with the first instance)\n  \
          NATS         {} (the same)\n  RabbitMQ     {} (the same)\n  data         {}\n  \
-         admin token  {}\n\nNext:\n  {program} create postgresql/v1 shop{flags}\n  \
+         backups      {backups}\n  admin token  {}\n\nNext:\n  {program} create postgresql/v1 shop{flags}\n  \
          {program} bind shop --consumer web{flags}\n  {program} status{flags}\n",
         config.listen.postgresql,
         config.listen.nats,

@@ -114,10 +114,11 @@ impl RepositoryDepot {
 
     /// Lets go of it.
     pub async fn close(&self) {
-        if let Some(repository) = self.opening.lock().await.repository.take() {
-            if let Err(trouble) = repository.close().await {
-                tracing::warn!(error = chain(&trouble), "the backup repository was not let go of in order");
-            }
+        let open = self.opening.lock().await.repository.take();
+        if let Some(repository) = open
+            && let Err(trouble) = repository.close().await
+        {
+            tracing::warn!(error = chain(&trouble), "the backup repository was not let go of in order");
         }
     }
 

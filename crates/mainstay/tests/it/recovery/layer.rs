@@ -92,7 +92,7 @@ fn a_recovery_that_is_killed_is_repeated() {
     layer.stop();
     lose(&layer);
     let (repository, data) = (layer.repository(), layer.data_dir());
-    with_seeds(3, |seed| {
+    with_seeds(4, |seed| {
         let mut chance = Chance::new(seed);
         let mut child = layer
             .command()
@@ -105,7 +105,7 @@ fn a_recovery_that_is_killed_is_repeated() {
         until("it has begun", PATIENCE, || {
             (data.join("recovering").exists() || child.try_wait().unwrap().is_some()).then_some(())
         });
-        let moment = std::time::Instant::now() + Duration::from_millis(chance.pick(0..400));
+        let moment = std::time::Instant::now() + Duration::from_millis(chance.pick(0..150));
         until("the moment has come", PATIENCE, || (std::time::Instant::now() >= moment).then_some(()));
         child.kill().unwrap();
         child.wait().unwrap();

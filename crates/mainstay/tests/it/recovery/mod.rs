@@ -1,6 +1,7 @@
 //! What is lost with a machine, and comes back from the repository.
 
 mod away;
+mod disaster;
 mod layer;
 
 use std::path::Path;

@@ -1,0 +1,42 @@
+//! The machine is lost with everything on it, and what consumers had is there again.
+
+use std::time::Duration;
+
+use super::{arguments, backed_up, key_file, lose, protected};
+use crate::harness::{kill_process, until, uri_of};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_database_comes_back_with_its_last_commits_and_its_passwords() {
+    let mut layer = protected();
+    layer.create("shop");
+    let uri = uri_of(&layer.bind("shop", "web"));
+    layer.psql(&uri, "CREATE TABLE kept AS SELECT 1 AS number");
+    layer.cli(&["backup", "shop"]).succeed();
+    let key = key_file(&layer);
+    backed_up(&layer);
+    // Not in the backup, and in the log.
+    layer.psql(&uri, "INSERT INTO kept VALUES (2)");
+    until("the log is kept", PATIENCE, || {
+        let standing = layer.psql(
+            &layer.superuser("postgresql-shared", layer.postgresql_port()),
+            "SELECT count(*) FROM \
+            pg_stat_replication WHERE flush_lsn >= pg_current_wal_lsn()",
+        );
+        (standing != "0").then_some(())
+    });
+    let postmaster = layer.postmaster("postgresql-shared");
+    layer.kill();
+    kill_process(postmaster);
+    lose(&layer);
+
+    let recovered = layer.cli(&arguments(&layer.repository(), &layer.data_dir(), &key));
+    assert_eq!(recovered.code, 0, "{recovered:?}");
+    assert!(recovered.stdout.contains("shop"), "{recovered:?}");
+    layer.restart();
+    let rows = until("the database serves its old credentials", PATIENCE, || {
+        layer.try_psql(&uri, "SELECT string_agg(number::text, ',' ORDER BY number) FROM kept").ok()
+    });
+    assert_eq!(rows, "1,2");
+}
