@@ -2,7 +2,9 @@
 
 mod away;
 mod disaster;
+mod everything;
 mod layer;
+mod postgresql;
 
 use std::path::Path;
 use std::time::Duration;
