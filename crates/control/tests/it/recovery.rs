@@ -18,9 +18,12 @@ use crate::harness::{Ground, Layer, request, tenant};
 #[derive(Default, Clone)]
 struct MemoryDepot {
     archive: MemoryArchive,
-    documents: Arc<Mutex<BTreeMap<(String, String), Vec<u8>>>>,
+    documents: Arc<Mutex<Documents>>,
     away: Arc<AtomicBool>,
 }
+
+/// By kind and name.
+type Documents = BTreeMap<(String, String), Vec<u8>>;
 
 struct Nothing;
 
