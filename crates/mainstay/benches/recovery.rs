@@ -45,7 +45,7 @@ fn main() {
     row("first backup, MB/s", speed(ours), theirs.map(speed), "at least 1.0");
     let again = (backed_up(&layer), peer.map(|peer| peer.back_up("incr")));
     row("backup without any change, s", again.0.as_secs_f64(), again.1.map(|took| took.as_secs_f64()), "");
-    let kept = || (bytes_of(&layer.repository()), peer.map(|peer| bytes_of(&peer.repository)));
+    let kept = || (bytes_of(&layer.repository()), peer.map(|peer| bytes_of(peer.repository)));
     let first = kept();
     row("repository of it, MB", first.0 as f64 / 1e6, first.1.map(|bytes| bytes as f64 / 1e6), "");
 
@@ -83,7 +83,12 @@ fn main() {
     let started = Instant::now();
     let restored = layer.cli(&["restore", "shop", "--yes"]);
     assert_eq!(restored.code, 0, "{restored:?}");
-    row("restore, until it serves (theirs: files only), MB/s", speed(started.elapsed()), theirs.map(speed), "at least 1.0");
+    row(
+        "restore, until it serves (theirs: files only), MB/s",
+        speed(started.elapsed()),
+        theirs.map(speed),
+        "at least 1.0",
+    );
     println!("\n{} of memory afterwards (goal: under 256 MiB)", memory(&layer));
 }
 
@@ -157,7 +162,10 @@ impl Peer {
 
     fn command(self, arguments: &[&str]) -> Command {
         let mut command = Command::new("pgbackrest");
-        command.arg(format!("--config={}", self.configuration.display())).arg(format!("--stanza={STANZA}")).args(arguments);
+        command
+            .arg(format!("--config={}", self.configuration.display()))
+            .arg(format!("--stanza={STANZA}"))
+            .args(arguments);
         command
     }
 
