@@ -48,9 +48,7 @@ enum Failure {
     NoEngine(EngineName),
     #[error("{0} is not backed up at all; delete the instance, or bring its data back by other means")]
     NotCovered(EngineName),
-    #[error(
-        "the repository has no backup of it; delete it, or restore it from another repository with: mainstay restore"
-    )]
+    #[error("the repository has no backup of it; delete the instance, or bring its data back by other means")]
     NoBackup,
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -178,6 +178,8 @@ pub enum Seal {
 pub struct Recovery {
     /// None where nothing is protected.
     pub repository: Option<RepositoryPlace>,
+    /// Whether somebody has said that nothing is to be protected.
+    pub declined: bool,
     /// Copies of the repository elsewhere.
     pub copies: Vec<RepositoryPlace>,
     /// How long whatever is in the repository stays there at least.

@@ -53,6 +53,7 @@ pub(super) fn recovery(reader: &mut Reader<'_>, sources: &Sources<'_>, data_dir:
         reader.mistakes.push(Mistake::about(Key::RecoveryCopies, Some(origin), problem, remedy));
     }
     Recovery {
+        declined: named_none(reader),
         repository: repository.and_then(|location| keyring.place(reader, Key::RecoveryRepository, location)),
         copies: copies
             .into_iter()

@@ -56,9 +56,11 @@ impl LayerRecovery {
     /// None where the configuration names no repository.
     pub fn new(config: &Config, custody: &Custody) -> Option<Self> {
         let Some(place) = &config.recovery.repository else {
-            tracing::warn!(
-                "nothing is protected: no backups are taken, since Recovery:Repository (Recovery__Repository) names no place for them"
-            );
+            if !config.recovery.declined {
+                tracing::warn!(
+                    "nothing is protected: no backups are taken, since Recovery:Repository (Recovery__Repository) names no place for them"
+                );
+            }
             return None;
         };
         let key = LayerRecoveryKey::new(custody.clone());

@@ -18,13 +18,11 @@ fn a_database_comes_back_with_its_last_commits_and_its_passwords() {
     backed_up(&layer);
     // Not in the backup, and in the log.
     layer.psql(&uri, "INSERT INTO kept VALUES (2)");
-    until("the log is kept", PATIENCE, || {
-        let standing = layer.psql(
-            &layer.superuser("postgresql-shared", layer.postgresql_port()),
-            "SELECT count(*) FROM \
-            pg_stat_replication WHERE flush_lsn >= pg_current_wal_lsn()",
-        );
-        (standing != "0").then_some(())
+    let committed =
+        layer.psql(&uri, r#"SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#);
+    until("the log is in the repository", PATIENCE, || {
+        let recovery = layer.api().get("/api/v1/instances/shop/recovery").expect(200);
+        (recovery["window"]["latest"].as_str()? >= committed.as_str()).then_some(())
     });
     let postmaster = layer.postmaster("postgresql-shared");
     layer.kill();
