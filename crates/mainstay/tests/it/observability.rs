@@ -15,9 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SHARED: &str = "postgresql-shared";
 /// Long enough for the looks at a cluster, one in 5 s, to weigh as they do over a day.
 const IDLE: Duration = Duration::from_secs(11);
-/// The promises: under 1 % of a core, under 60 MiB.
+/// The promises: under 1 % of a core, under 60 MiB. A program that is not optimised is several times as long, and what of it was ever
+/// used stays in memory.
 const IDLE_SHARE: f64 = 0.01;
-const IDLE_RESIDENT_KIB: u64 = 60 << 10;
+const IDLE_RESIDENT_KIB: u64 = if cfg!(debug_assertions) { 80 << 10 } else { 60 << 10 };
 
 #[test]
 fn health_tells_the_truth_of_each_dependency() {

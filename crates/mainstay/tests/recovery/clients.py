@@ -115,9 +115,9 @@ CLIENTS = {
 
 def main():
     what, bindings = sys.argv[1], json.load(sys.stdin)["bindings"]
-    for name, client in CLIENTS.items():
+    for name, credentials in bindings.items():
         try:
-            client(what, bindings[name])
+            CLIENTS[name](what, credentials)
         except Exception as error:
             sys.exit(f"{what} {name}: {error!r}")
 

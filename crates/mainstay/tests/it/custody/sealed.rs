@@ -79,7 +79,7 @@ fn while_sealed_it_says_so_and_the_rest_goes_on() {
 #[test]
 fn bindings_with_tls_carry_certificates_after_a_restart() {
     let mut shared = Shared::start();
-    let wanted = json!({ "name": "encrypted", "contract": "redis/v1", "parameters": { "tls": true } });
+    let wanted = json!({ "name": "encrypted", "contract": "redis/v1", "parameters": { "tls": "true" } });
     let made = shared.layer.api().post("/api/v1/instances?wait=60s", &wanted).expect(200);
     assert_eq!(made["state"], "succeeded", "{made}");
     let before = shared.layer.bind("encrypted", "before")["credentials"]["certificates"].clone();

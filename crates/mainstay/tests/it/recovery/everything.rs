@@ -72,7 +72,7 @@ fn ready(layer: &Layer) {
 }
 
 /// Runs the clients on what `world` says.
-fn python(what: &str, world: &Value) {
+pub(super) fn python(what: &str, world: &Value) {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recovery/clients.py");
     let interpreter = std::env::var_os("MAINSTAY_TEST_PYTHON").expect("run the tests with: make test");
     let mut command = Command::new(interpreter);

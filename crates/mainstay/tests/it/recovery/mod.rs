@@ -5,6 +5,7 @@ mod disaster;
 mod everything;
 mod layer;
 mod postgresql;
+mod sample;
 
 use std::path::Path;
 use std::time::Duration;
