@@ -95,6 +95,9 @@ pub enum Deletion {
     /// A later ingest has claimed the content anew, and it stays.
     #[n(2)]
     Superseded,
+    /// It is younger than what the backend promises to keep, and stays for now.
+    #[n(3)]
+    Kept,
 }
 
 /// How a backend is.

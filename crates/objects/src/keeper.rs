@@ -303,7 +303,7 @@ impl Objects {
             let request = mainstay_dataplane::Delete { owner: Owner::Objects, address, claim };
             match plane.delete_object(request).await {
                 Ok(Deletion::Deleted) => 1,
-                Ok(Deletion::Absent | Deletion::Superseded) => 0,
+                Ok(Deletion::Absent | Deletion::Superseded | Deletion::Kept) => 0,
                 Err(error) => {
                     tracing::warn!(%address, %error, "unused content was not given up; it is tried again");
                     0

@@ -55,7 +55,7 @@ struct Plan {
 
 enum Answer {
     Kept(Reply<Kept>, Kept),
-    GaveUp(Reply<Deletion>, Result<Deletion, Trouble>),
+    GaveUp(Reply<Deletion>, Deletion),
 }
 
 /// Works until nobody can commit any more.
@@ -102,7 +102,7 @@ impl Inner {
         for answer in answers {
             match answer {
                 Answer::Kept(reply, kept) => drop(reply.send(written.clone().map(|()| kept))),
-                Answer::GaveUp(reply, answer) => drop(reply.send(written.clone().and(answer))),
+                Answer::GaveUp(reply, answer) => drop(reply.send(written.clone().map(|()| answer))),
             }
         }
     }
@@ -222,16 +222,14 @@ impl State {
             let GivenUp { owner, address, claim } = given_up;
             let known = plan.entries.get(&address).or_else(|| self.contents.get(&address)).cloned();
             let answer = match known.as_ref().and_then(|entry| entry.held(owner)) {
-                None => Ok(Deletion::Absent),
-                Some(held) if held.claim > claim => Ok(Deletion::Superseded),
+                None => Deletion::Absent,
+                Some(held) if held.claim > claim => Deletion::Superseded,
                 Some(held) => match immutable_until(held.at) {
-                    Some(until) => Err(Trouble::unavailable(format!(
-                        "{address} is kept until {until}: the repository removes nothing younger than its immutable period"
-                    ))),
-                    None => Ok(Deletion::Deleted),
+                    Some(_) => Deletion::Kept,
+                    None => Deletion::Deleted,
                 },
             };
-            if let (Some(mut entry), Ok(Deletion::Deleted)) = (known, &answer) {
+            if let (Some(mut entry), Deletion::Deleted) = (known, answer) {
                 entry.held[owner as usize] = None;
                 plan.entries.insert(address, entry);
                 plan.given_up.push(given_up);

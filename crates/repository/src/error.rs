@@ -59,6 +59,10 @@ pub enum MirrorError {
     Another { location: Location, found: uuid::Uuid, id: uuid::Uuid },
     #[error("the repository cannot be read")]
     From(#[source] Trouble),
+    #[error(
+        "{missing} is not at {location}, and the copy is left as it is; see that the disk is mounted, or put back from the copy what is lost"
+    )]
+    Lost { location: Location, missing: &'static str },
     #[error("the copy at {location} cannot be written")]
     To {
         location: Location,

@@ -30,7 +30,7 @@ pub(crate) struct Inner {
     state: Mutex<State>,
     /// Held by whoever changes what records say, from the decision until it is written.
     pub(crate) turn: tokio::sync::Mutex<()>,
-    /// Held by whoever removes files, and by whoever needs them to stay.
+    /// Held by whoever removes packs and records, and by whoever needs them to stay.
     pub(crate) removing: tokio::sync::Mutex<()>,
 }
 

@@ -187,6 +187,7 @@ impl Inner {
             let listed = there.list(folder).await.map_err(failed)?;
             theirs.extend(listed.into_iter().map(|file| (file.path.clone(), file)));
         }
+        self.refuse_lost(&documents, &theirs).await?;
         let is_missing = |file: &Listed| theirs.get(&file.path).is_none_or(|copy| copy.len != file.len);
         // A document may have been replaced by one that is as long.
         let may_differ = |file: &Listed| {
@@ -226,6 +227,17 @@ impl Inner {
         let (packs, records) = (missing(packs), missing(records));
         let documents = documents.into_iter().filter(may_differ).collect();
         Ok(Plan { packs, records, documents, surplus, documents_until, behind })
+    }
+
+    /// Refuses to follow a repository that is not there, as a disk that is not mounted: all that the copy has would seem to be gone.
+    /// No layer is without documents once it had some.
+    async fn refuse_lost(&self, documents: &[Listed], theirs: &HashMap<String, Listed>) -> Result<(), MirrorError> {
+        let lost = |missing| MirrorError::Lost { location: self.location.clone(), missing };
+        if documents.is_empty() && theirs.keys().any(|path| path.starts_with(DOCUMENTS)) {
+            return Err(lost(DOCUMENTS));
+        }
+        // After what was listed, so that it tells of that.
+        self.files.read(format::FILE, None).await.map_err(from)?.map(drop).ok_or_else(|| lost(format::FILE))
     }
 
     /// Whether a file is one of this repository's, though it may have lost it.

@@ -115,8 +115,7 @@ async fn what_is_young_stays() {
     let config = Config { immutable_for: Duration::from_secs(3600), ..config(directory.path()) };
     let repository = Repository::create(config, &key()).await.unwrap();
     let receipt = ingest(&repository, &noise(1, 500_000)).await;
-    let error = give_up(&repository, &receipt).await.unwrap_err().to_string();
-    assert!(error.contains("is kept until"), "{error}");
+    assert_eq!(give_up(&repository, &receipt).await, Ok(Deletion::Kept));
     repository.put_document("points", "a", Bytes::new()).await.unwrap();
     let error = repository.remove_document("points", "a").await.unwrap_err();
     assert!(matches!(error, DocumentError::Immutable { .. }), "{error}");
@@ -193,6 +192,16 @@ async fn a_copy_follows_and_is_a_repository() {
     std::fs::remove_file(&pack).unwrap();
     repository.mirror(&to, &Credentials::None, |_| ()).await.unwrap();
     gives(&copy, &noise(2, 3_000_000)).await;
+
+    // Nor are documents, where the disk that it lies on is not mounted, or has lost them all.
+    for lost in ["mainstay-repository.json", "documents"] {
+        let (there, aside) = (here.path().join(lost), here.path().join("aside"));
+        std::fs::rename(&there, &aside).unwrap();
+        let error = repository.mirror(&to, &Credentials::None, |_| ()).await.unwrap_err();
+        assert!(matches!(error, MirrorError::Lost { .. }), "{error}");
+        assert_eq!(copy.document("points", "a").await.unwrap().unwrap(), "a2");
+        std::fs::rename(&aside, &there).unwrap();
+    }
 
     let another = tempfile::tempdir().unwrap();
     drop(open(another.path()).await);
