@@ -164,7 +164,7 @@ impl Attempt {
         let duration_milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let backup = restoring.backup.clone();
         let completed = RestoreCompleted { instance: id.clone(), backup, newest, duration_milliseconds };
-        commands.push(RestoreDone { completed }.into());
+        commands.push(RestoreDone { completed, cluster: None }.into());
         Ok(commands)
     }
 

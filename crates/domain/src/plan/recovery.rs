@@ -1,6 +1,6 @@
 //! What is due of backups, restores and drills, and which backups are not kept any longer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_types::{BackupId, ClusterName, InstanceId, Timestamp};
@@ -53,18 +53,25 @@ pub enum Work {
 pub fn plan_recovery(view: &View, engines: &Recoverable, now: Timestamp) -> RecoveryPlan {
     let mut plan = RecoveryPlan::default();
     let (mut backups, mut drills) = (Vec::new(), Vec::new());
+    let failures = cluster_failures(view, engines);
     for instance in view.instances() {
         let Some(means) = engines.of(&instance.engine) else { continue };
         let Some(cluster) = view.cluster(&instance.cluster) else { continue };
         if let Some(restoring) = &instance.recovery.restoring {
-            if restoring.whole_cluster || (is_served(cluster) && is_made(instance)) {
+            // On a cluster that can not be made to serve it fails, and says what to do: nothing would come of waiting.
+            let decided = is_served(cluster) || cluster.state == ClusterState::Failed;
+            if restoring.whole_cluster || (decided && is_made(instance)) {
                 plan.work.push(Work::Restore { instance: instance.id.clone() });
             }
             continue;
         }
         let served = is_served(cluster) && instance.state == InstanceState::Ready && instance.moving.is_none();
-        if served && plan.is_reached(backup_due(view, instance, means.scope, means.log), now) {
-            let whole_cluster = means.scope == Scope::Cluster;
+        let whole_cluster = means.scope == Scope::Cluster;
+        let failed_at = match whole_cluster {
+            true => failures.get(&instance.cluster).copied(),
+            false => instance.recovery.backup_failed.as_ref().map(|failure| failure.at),
+        };
+        if served && plan.is_reached(backup_due(view, instance, means.scope, means.log, failed_at, now), now) {
             let (cluster, instance) = (cluster.name.clone(), instance.id.clone());
             backups.push(Work::BackUp { cluster, instance, whole_cluster });
         }
@@ -112,20 +119,42 @@ fn is_asked_for(view: &View, instance: &Instance, kind: OperationKind) -> bool {
     view.active_operations(&instance.tenant, &subject).any(|operation| operation.kind == kind)
 }
 
+/// When a backup of a whole cluster last did not come about, for whichever of its instances it was tried: tried for the next one it
+/// would fail as well.
+fn cluster_failures<'a>(view: &'a View, engines: &Recoverable) -> BTreeMap<&'a ClusterName, Timestamp> {
+    let mut failures = BTreeMap::new();
+    for instance in view.instances() {
+        let Some(failure) = &instance.recovery.backup_failed else { continue };
+        if engines.of(&instance.engine).is_some_and(|means| means.scope == Scope::Cluster) {
+            let newest = failures.entry(&instance.cluster).or_insert(failure.at);
+            *newest = failure.at.max(*newest);
+        }
+    }
+    failures
+}
+
 /// When the next backup is due; a moment in the past where somebody asks for one.
-fn backup_due(view: &View, instance: &Instance, scope: Scope, log: bool) -> Option<Timestamp> {
+fn backup_due(
+    view: &View,
+    instance: &Instance,
+    scope: Scope,
+    log: bool,
+    failed_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
     if is_asked_for(view, instance, OperationKind::CreateBackup) {
         return Some(Timestamp::EPOCH);
     }
     let of = (scope == Scope::Instance).then_some(&instance.id);
-    let newest = view.points_on(&instance.cluster, of).last().map(|point| point.began_at);
+    // One of a time to come is of a clock that was wrong. Whoever waited for that time would have no backups until then.
+    let newest = view.points_on(&instance.cluster, of).iter().rev().map(|point| point.began_at).find(|at| *at <= now);
     let policy = &instance.recovery.policy;
     let due = match newest {
         // It is in the cluster's backup, or in the log that followed.
         Some(began_at) if log || began_at >= instance.created_at => began_at.plus_seconds(policy.backup_every_seconds),
         _ => instance.created_at.plus_seconds(FIRST_BACKUP_SECONDS.min(policy.backup_every_seconds)),
     };
-    let retry = instance.recovery.backup_failed.as_ref().map(|failure| failure.at.plus_seconds(RETRY_SECONDS));
+    let retry = failed_at.filter(|at| *at <= now).map(|at| at.plus_seconds(RETRY_SECONDS));
     Some(retry.map_or(due, |retry| due.max(retry)))
 }
 
@@ -161,11 +190,13 @@ fn first_bytes(id: &InstanceId) -> [u8; 8] {
     bytes
 }
 
-/// The backups that no rule keeps. Of what is gone the newest is kept for some time, for whoever deleted it by mistake.
+/// The backups that no rule keeps, and that nothing is brought back from now. Of what is gone the newest is kept for some time, for whoever deleted it by mistake.
 fn expired(view: &View, now: Timestamp) -> Vec<BackupId> {
     let mut all: Vec<_> = view.points().map(|point| (&point.cluster, point.instance.as_ref())).collect();
     all.sort();
     all.dedup();
+    let in_use: BTreeSet<_> =
+        view.instances().filter_map(|instance| Some(&instance.recovery.restoring.as_ref()?.backup)).collect();
     let mut expired = Vec::new();
     for (cluster, instance) in all {
         let points = view.points_on(cluster, instance);
@@ -178,7 +209,8 @@ fn expired(view: &View, now: Timestamp) -> Vec<BackupId> {
                 .into_iter()
                 .collect(),
         };
-        expired.extend(points.iter().filter(|point| !kept.contains(&point.id)).map(|point| point.id.clone()));
+        let dropped = points.iter().map(|point| &point.id).filter(|id| !kept.contains(id) && !in_use.contains(id));
+        expired.extend(dropped.cloned());
     }
     expired
 }

@@ -61,7 +61,11 @@ impl View {
             Body::InstanceMoveRequested(body) => self.change_moving(event, Some(body.cluster))?,
             Body::InstanceMoveFailed(_) => self.change_moving(event, None)?,
             Body::InstanceMoved(body) => self.instance_moved(event, body)?,
-            Body::InstanceDeletionRequested(_) => self.instance_state(event, InstanceState::Deleting, None)?,
+            Body::InstanceDeletionRequested(_) => {
+                // Nobody waits for that any more, and its cluster is looked after again.
+                self.change_recovery(event, |recovery| recovery.restoring = None)?;
+                self.instance_state(event, InstanceState::Deleting, None)?;
+            }
             Body::InstanceDeleted(_) => self.remove_instance(&instance_key(event)?)?,
 
             Body::ClusterRequested(body) => {
@@ -249,8 +253,18 @@ impl View {
     }
 
     fn backup_completed(&mut self, event: &Event, body: BackupCompleted) -> Option<()> {
+        let point = RecoveryPoint::of(body);
         self.change_recovery(event, |recovery| recovery.backup_failed = None)?;
-        self.insert_point(RecoveryPoint::of(body));
+        if point.instance.is_none() {
+            // Of whichever instance the last one was tried: it is in this one.
+            let failed = |instance: &&Arc<Instance>| instance.recovery.backup_failed.is_some();
+            let key = |instance: &Arc<Instance>| (instance.tenant.clone(), instance.name.clone());
+            let failed: Vec<_> = self.instances_on(&point.cluster).filter(failed).map(key).collect();
+            for instance in failed {
+                Arc::make_mut(self.instances.get_mut(&instance)?).recovery.backup_failed = None;
+            }
+        }
+        self.insert_point(point);
         Some(())
     }
 

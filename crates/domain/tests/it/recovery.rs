@@ -1,8 +1,8 @@
 //! Backups, restores and drills: what is due, what is refused, and what follows.
 
 use mainstay_domain::command::{
-    BackUpInstance, BackupDone, BackupExpiry, BackupFailure, ClusterFailure, ClusterRestoration, ClusterStart,
-    DrillDone, InstanceProvisioned, NewInstance, RestoreDone, RestoreFailure, RestoreInstance, RestoreTo, RunDrill,
+    BackUpInstance, BackupDone, BackupExpiry, BackupFailure, ClusterFailure, ClusterStart, DrillDone, InstanceFailure,
+    InstanceProvisioned, NewInstance, RestoreDone, RestoreFailure, RestoreInstance, RestoreTo, RunDrill,
     SetRecoveryPolicy, StartOutcome,
 };
 use mainstay_domain::event::{
@@ -207,7 +207,7 @@ fn an_instance_that_is_restored_is_left_alone_meanwhile() {
     let command = restore(&mut layer, "shop", RestoreTo::Latest);
     let operation = layer.submit(command).unwrap().operation.unwrap();
     let completed = RestoreCompleted { instance: id, backup, newest: layer.now, duration_milliseconds: 5 };
-    layer.submit(RestoreDone { completed }).unwrap();
+    layer.submit(RestoreDone { completed, cluster: None }).unwrap();
     assert_eq!(layer.view.operation(&operation).unwrap().state, OperationState::Succeeded);
     assert_eq!(instance(&layer, "shop").recovery.restoring, None);
 }
@@ -226,10 +226,9 @@ fn a_lost_cluster_is_laid_out_anew_as_a_whole() {
     let down = Observation::without_service(Health::Down { cause: "its data is gone".to_owned() });
     assert_eq!(plan(&layer.view, &cluster, Some(&down), layer.now).steps, [], "nobody starts it meanwhile");
     let restored = ClusterRestored { identity: "8".to_owned(), version: "15".to_owned(), newest: layer.now };
-    layer.submit(ClusterRestoration { cluster: cluster.clone(), restored }).unwrap();
     let instance_id = instance(&layer, "shop").id.clone();
     let completed = RestoreCompleted { instance: instance_id, backup, newest: layer.now, duration_milliseconds: 5 };
-    layer.submit(RestoreDone { completed }).unwrap();
+    layer.submit(RestoreDone { completed, cluster: Some(restored) }).unwrap();
     let found = layer.view.cluster(&cluster).unwrap();
     assert_eq!(found.identity.as_deref(), Some("8"));
     for name in ["shop", "blog"] {
@@ -275,4 +274,71 @@ fn what_no_rule_keeps_expires() {
     assert_eq!(left, 40 - expired.len());
     assert!((7..=17).contains(&left), "{left}");
     assert!(!due(&layer).iter().any(|work| matches!(work, Work::Expire { .. })));
+}
+
+#[test]
+fn what_is_brought_back_from_does_not_expire_meanwhile() {
+    let mut layer = with(&["shop"]);
+    let oldest = backed_up(&mut layer, "shop");
+    let policy = RecoveryPolicyChanged {
+        keep_last: Some(1),
+        keep_daily: Some(0),
+        keep_weekly: Some(0),
+        keep_monthly: Some(0),
+        ..Default::default()
+    };
+    let (tenant, name) = (tenant(), "shop".parse().unwrap());
+    layer.submit(SetRecoveryPolicy { tenant, name, policy }).unwrap();
+    let command = restore(&mut layer, "shop", RestoreTo::Backup(oldest.clone()));
+    layer.submit(command).unwrap();
+    layer.now = layer.now.plus_seconds(HOUR);
+    backed_up(&mut layer, "shop");
+    let expires = |layer: &Layer| due(layer).contains(&Work::Expire { backup: oldest.clone() });
+    assert!(!expires(&layer), "the restore may be begun again, and needs it then");
+    let instance = instance(&layer, "shop").id.clone();
+    layer.submit(RestoreFailure { instance, reason: "no room".to_owned() }).unwrap();
+    assert!(expires(&layer));
+}
+
+#[test]
+fn a_failed_backup_of_a_cluster_is_not_tried_for_each_of_its_instances() {
+    let mut layer = with(&["shop", "blog"]);
+    layer.now = layer.now.plus_seconds(HOUR);
+    assert_eq!(due(&layer).len(), 1);
+    let reason = "the repository does not answer".to_owned();
+    layer.submit(BackupFailure { instance: instance(&layer, "shop").id.clone(), reason }).unwrap();
+    assert_eq!(due(&layer), [], "it would fail again");
+    layer.now = layer.now.plus_seconds(HOUR);
+    assert_eq!(due(&layer).len(), 1);
+    backed_up(&mut layer, "blog");
+    assert_eq!(instance(&layer, "shop").recovery.backup_failed, None, "it is in the other's");
+}
+
+#[test]
+fn a_clock_that_was_ahead_keeps_nobody_from_being_backed_up() {
+    let mut layer = with(&["shop"]);
+    let right = layer.now.plus_seconds(HOUR);
+    layer.now = layer.now.plus_seconds(10_000 * HOUR);
+    backed_up(&mut layer, "shop");
+    layer.now = right;
+    assert!(matches!(&due(&layer)[..], [Work::BackUp { .. }, ..]), "{:?}", due(&layer));
+    backed_up(&mut layer, "shop");
+    assert!(!due(&layer).iter().any(|work| matches!(work, Work::BackUp { .. })));
+}
+
+#[test]
+fn whoever_deletes_what_is_brought_back_ends_that() {
+    let mut layer = with(&["shop", "blog"]);
+    backed_up(&mut layer, "shop");
+    let command = restore(&mut layer, "shop", RestoreTo::Latest);
+    layer.submit(command).unwrap();
+    let cluster = instance(&layer, "shop").cluster.clone();
+    layer.submit(ClusterFailure { cluster, reason: "its data is gone".to_owned() }).unwrap();
+    let id = instance(&layer, "shop").id.clone();
+    assert!(due(&layer).contains(&Work::Restore { instance: id.clone() }), "it fails, and the cluster can be restored");
+    layer.submit(InstanceFailure { instance: id, reason: "its data is gone".to_owned() }).unwrap();
+    let delete = layer.delete("shop", true);
+    layer.submit(delete).unwrap();
+    assert_eq!(instance(&layer, "shop").recovery.restoring, None);
+    assert!(!due(&layer).iter().any(|work| matches!(work, Work::Restore { .. })));
 }

@@ -42,6 +42,8 @@ pub struct ClusterRestoration {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestoreDone {
     pub completed: RestoreCompleted,
+    /// Its cluster, where that was laid out anew and nobody was told yet: on record with this, it is not laid out once more.
+    pub cluster: Option<ClusterRestored>,
 }
 
 /// An instance could not be brought back.
@@ -125,8 +127,19 @@ impl ClusterRestoration {
 
 impl RestoreDone {
     pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
-        let Some(instance) = restoring(view, &self.completed.instance) else { return Ok(Decision::nothing()) };
-        let mut events = vec![event(context, instance, self.completed.clone())];
+        let restoring = restoring(view, &self.completed.instance);
+        let cluster =
+            view.instance_by_id(&self.completed.instance).and_then(|instance| view.cluster(&instance.cluster));
+        let mut events: Vec<_> = cluster
+            .zip(self.cluster.clone())
+            .map(|(cluster, restored)| {
+                let subject = Subject::new(SubjectKind::Cluster, &cluster.name);
+                context.event(cluster.tenant.clone(), subject, restored)
+            })
+            .into_iter()
+            .collect();
+        let Some(instance) = restoring else { return Ok(Decision::of(events)) };
+        events.push(event(context, instance, self.completed.clone()));
         let detail = format!("it holds everything until {}", self.completed.newest);
         events.extend(ended(view, context, instance, OperationKind::RestoreInstance, Ok(detail)));
         Ok(Decision::of(events))
