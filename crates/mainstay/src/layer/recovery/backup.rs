@@ -157,7 +157,8 @@ impl LayerBackups {
         // The journal first: what it tells of custody has to be in custody's snapshot, and custody may be ahead of it.
         let taken_at = Timestamp::now();
         let sequence = self.control.view().sequence();
-        let mut parts = self.journal(&*plane, sequence, complete).await?;
+        let mut known = complete.clone();
+        let mut parts = self.journal(&*plane, sequence, &mut known).await?;
         parts.extend(self.custody(&*plane).await?);
         // A key that was replaced meanwhile would not open the snapshot.
         let files = self.read_files().await?;
@@ -170,6 +171,8 @@ impl LayerBackups {
         }
         let document = LayerDocument { taken_at, version: env!("CARGO_PKG_VERSION").to_owned(), sequence, parts };
         self.depot.put(LAYER, &name_of(taken_at), document.to_bytes()).await?;
+        // Not before: what no document refers to is given up one day, and has to be kept again then.
+        *complete = known;
         for old in dropped(&self.depot.names(LAYER).await?) {
             self.depot.remove(LAYER, &old).await?;
         }
