@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use mainstay_dataplane::{ServeError, Verify};
 use mainstay_domain::command::{
     BackupDone, BackupExpiry, BackupFailure, ClusterRestoration, Command, DrillDone, RestoreDone, RestoreFailure,
 };
@@ -10,8 +12,8 @@ use mainstay_domain::event::{
     Actor, BackupCompleted, ClusterRestored, DrillCheck, DrillFailed, DrillPassed, RestoreCompleted, Until as Asked,
 };
 use mainstay_domain::plan::Work;
-use mainstay_domain::view::{Cluster, Instance, InstanceState, Restoring, View};
-use mainstay_engine::recovery::{Archive, Assertion, Backup, Progress, Recovery, Rehearsal, Restored, Until};
+use mainstay_domain::view::{Cluster, ClusterState, Instance, InstanceState, RecoveryPoint, Restoring, View};
+use mainstay_engine::recovery::{Archive, Assertion, Backup, Progress, Recovery, Rehearsal, Restored, Scope, Until};
 use mainstay_engine::{ClusterSpec, Engine, EngineError};
 use mainstay_types::{BackupId, ClusterName, InstanceId, Timestamp, chain};
 use tokio::time::Instant;
@@ -38,6 +40,15 @@ pub(super) struct Attempt {
     pub(super) sweeper: Sweeper,
 }
 
+/// How work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// What came of it is on record.
+    Recorded,
+    /// It can not be done now, and is tried again one day.
+    Postponed,
+}
+
 /// Why work did not come about.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -45,6 +56,16 @@ enum Failure {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Depot(#[from] DepotError),
+    #[error("that the cluster is back is not on record")]
+    Submit(#[from] SubmitError),
+    #[error(
+        "backup {backup} can not be read whole, and what is left of the cluster is left as it is; restore an older one"
+    )]
+    Damaged {
+        backup: BackupId,
+        #[source]
+        source: ServeError,
+    },
     #[error("backup {0} is not in the repository any more; see which are there with: mainstay backups")]
     Gone(BackupId),
     #[error(
@@ -55,6 +76,8 @@ enum Failure {
     Busy { cluster: ClusterName },
     #[error("it did not end within {} hours", PATIENCE.as_secs() / 3_600)]
     Endless,
+    #[error("cluster {0} can not be made to serve; ask once more, and the whole cluster is brought back")]
+    NotServing(ClusterName),
     #[error("it is not in the journal any more")]
     Vanished,
 }
@@ -69,44 +92,35 @@ struct Site {
 
 impl Attempt {
     /// Carries work out and records what came of it. Begun anew after any crash it leads to the same end.
-    pub(super) async fn carry_out(&self, work: &Work) -> Result<(), SubmitError> {
+    pub(super) async fn carry_out(&self, work: &Work) -> Result<Ended, SubmitError> {
         match work {
             Work::BackUp { instance, whole_cluster, .. } => {
                 let _no_sweep = self.sweeper.keep_away().await;
                 match in_time(self.back_up(instance, *whole_cluster)).await {
-                    Ok(done) => self.report(done).await,
+                    Ok(done) => self.report(done).await?,
                     Err(failure) => {
                         let reason = chain(&failure);
                         tracing::warn!(%instance, reason, "a backup did not come about");
-                        self.report(BackupFailure { instance: instance.clone(), reason }).await
+                        self.report(BackupFailure { instance: instance.clone(), reason }).await?;
                     }
                 }
             }
             Work::Restore { instance } => match in_time(self.restore(instance)).await {
-                Ok(commands) => {
-                    for command in commands {
-                        self.report(command).await?;
-                    }
-                    Ok(())
-                }
+                Ok(done) => self.report(done).await?,
                 Err(failure) => {
                     let reason = chain(&failure);
                     tracing::warn!(%instance, reason, "a restore did not come about");
-                    self.report(RestoreFailure { instance: instance.clone(), reason }).await
+                    self.report(RestoreFailure { instance: instance.clone(), reason }).await?;
                 }
             },
-            Work::Drill { instance } => match self.drill(instance).await {
-                Some(done) => self.report(done).await,
-                None => Ok(()),
-            },
-            Work::Expire { backup } => match self.expire(backup).await {
-                Ok(()) => self.report(BackupExpiry { backup: backup.clone() }).await,
-                Err(error) => {
-                    tracing::warn!(%backup, error = chain(&error), "a backup that is not kept could not be removed");
-                    Ok(())
+            Work::Drill { instance } => {
+                if let Some(done) = self.drill(instance).await {
+                    self.report(done).await?;
                 }
-            },
+            }
+            Work::Expire { backup } => return self.expire(backup).await,
         }
+        Ok(Ended::Recorded)
     }
 
     async fn back_up(&self, id: &InstanceId, whole_cluster: bool) -> Result<BackupDone, Failure> {
@@ -143,29 +157,63 @@ impl Attempt {
     }
 
     /// Brings an instance, or its whole cluster, back; answers what is to be recorded.
-    async fn restore(&self, id: &InstanceId) -> Result<Vec<Command>, Failure> {
+    async fn restore(&self, id: &InstanceId) -> Result<RestoreDone, Failure> {
         let began = Instant::now();
         let site = self.site(id)?;
         let restoring = site.instance.recovery.restoring.clone().ok_or(Failure::Vanished)?;
-        let mut commands = Vec::new();
         let alone = tokio::time::timeout(CLUSTER_PATIENCE, self.control.occupation().alone(&site.cluster.name)).await;
         let alone = alone.map_err(|_| Failure::Busy { cluster: site.cluster.name.clone() })?;
-        let newest = if restoring.whole_cluster {
-            let restored = self.restore_cluster(&site, &restoring).await?;
-            let (cluster, newest) = (site.cluster.name.clone(), restored.newest);
-            let restored = ClusterRestored { identity: restored.identity, version: restored.version, newest };
-            commands.push(ClusterRestoration { cluster, restored }.into());
-            newest
-        } else {
-            // What was begun has ended, and nothing is planned for the instance while it is restored: others go on.
-            drop(alone);
-            self.restore_instance(&site, &restoring).await?.newest
+        let mut cluster = None;
+        let newest = match (site.cluster.state == ClusterState::Failed, restoring.whole_cluster) {
+            (true, false) => return Err(Failure::NotServing(site.cluster.name.clone())),
+            (true, true) if !self.goes_back_alone(&site, &restoring)? => {
+                let restored = self.restore_cluster(&site, &restoring).await?;
+                cluster = Some(recorded_cluster(&restored));
+                restored.newest
+            }
+            (true, true) => {
+                // Others are on the cluster, and nobody asked them: all comes back as it was last, and then the one that was asked for
+                // goes back by itself.
+                let restored = recorded_cluster(&self.restore_all(&site, &restoring).await?);
+                self.report(ClusterRestoration { cluster: site.cluster.name.clone(), restored }).await?;
+                drop(alone);
+                self.restore_instance(&self.site(id)?, &restoring).await?.newest
+            }
+            // The cluster serves, or serves again.
+            (false, _) => {
+                // What was begun has ended, and nothing is planned for the instance while it is restored: others go on.
+                drop(alone);
+                self.restore_instance(&site, &restoring).await?.newest
+            }
         };
         let duration_milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let backup = restoring.backup.clone();
         let completed = RestoreCompleted { instance: id.clone(), backup, newest, duration_milliseconds };
-        commands.push(RestoreDone { completed, cluster: None }.into());
-        Ok(commands)
+        Ok(RestoreDone { completed, cluster })
+    }
+
+    /// Whether an instance on a lost cluster is wanted as it was earlier than the others on it.
+    fn goes_back_alone(&self, site: &Site, restoring: &Restoring) -> Result<bool, Failure> {
+        let as_one = recovery(&*site.engine)?.scope() == Scope::Cluster;
+        let shared = site.view.instances_on(&site.cluster.name).count() > 1;
+        Ok(as_one && shared && restoring.until != Asked::Latest)
+    }
+
+    /// Brings everybody on a lost cluster back as they were last.
+    async fn restore_all(&self, site: &Site, restoring: &Restoring) -> Result<Restored, Failure> {
+        let asked = Restoring { until: Asked::Latest, ..restoring.clone() };
+        let Some(newest) = site.view.points_of(&site.instance).next_back().filter(|point| point.id != asked.backup)
+        else {
+            return self.restore_cluster(site, &asked).await;
+        };
+        match self.restore_cluster(site, &Restoring { backup: newest.id.clone(), ..asked.clone() }).await {
+            Err(failure) => {
+                let error = chain(&failure);
+                tracing::warn!(backup = %newest.id, error, "a backup brings nothing back, and the one that was asked for is tried");
+                self.restore_cluster(site, &asked).await
+            }
+            restored => restored,
+        }
     }
 
     async fn restore_instance(&self, site: &Site, restoring: &Restoring) -> Result<Restored, Failure> {
@@ -173,7 +221,7 @@ impl Attempt {
         let in_place = restoring.origin == site.instance.id && site.instance.state == InstanceState::Ready;
         if in_place && !recovery.has_log() {
             // What is about to be replaced can be had back. A log has every moment of it anyway.
-            let whole_cluster = recovery.scope() == mainstay_engine::recovery::Scope::Cluster;
+            let whole_cluster = recovery.scope() == Scope::Cluster;
             let _no_sweep = self.sweeper.keep_away().await;
             let asked_until = Timestamp::now();
             let completed = self.back_up_site(site, whole_cluster).await?;
@@ -190,19 +238,22 @@ impl Attempt {
     /// Lays a lost cluster out anew: as one, or, where instances are backed up one by one, empty first and then each of them.
     async fn restore_cluster(&self, site: &Site, restoring: &Restoring) -> Result<Restored, Failure> {
         let recovery = recovery(&*site.engine)?;
-        if recovery.scope() == mainstay_engine::recovery::Scope::Cluster {
+        if recovery.scope() == Scope::Cluster {
             let point = self.point(&restoring.backup).await?;
             let archive = self.archive(&point.cluster).await?;
             let spec = spec(&site.cluster);
             return Ok(recovery.restore_cluster(&spec, &point.backup, until(restoring.until), &archive).await?);
         }
-        let on_it: Vec<_> = site.view.instances_on(&site.cluster.name).filter(is_wanted).cloned().collect();
+        let wanted = |other: &&Arc<Instance>| other.state == InstanceState::Ready || other.id == site.instance.id;
+        let on_it: Vec<_> = site.view.instances_on(&site.cluster.name).filter(wanted).cloned().collect();
         let mut points = Vec::new();
         for instance in on_it {
             let newest = site.view.points_of(&instance).next_back().map(|point| point.id.clone());
             let asked = (instance.id == site.instance.id).then(|| restoring.backup.clone());
             let backup = asked.or(newest).ok_or_else(|| Failure::Unprotected(instance.name.to_string()))?;
-            points.push((instance, self.point(&backup).await?));
+            let point = self.point(&backup).await?;
+            self.look_through(recovery, &point).await?;
+            points.push((instance, point));
         }
         let spec = ClusterSpec { identity: None, ..spec(&site.cluster) };
         site.engine.remove(&spec).await?;
@@ -222,20 +273,30 @@ impl Attempt {
         Ok(Restored { identity: started.identity, version: started.version, newest })
     }
 
+    /// Reads all that a backup holds. What is left of a cluster is removed only for what surely takes its place.
+    async fn look_through(&self, recovery: &dyn Recovery, point: &PointDocument) -> Result<(), Failure> {
+        let archive = self.archive(&point.cluster).await?;
+        let parts = futures::stream::iter(point.backup.parts.iter().map(|part| Ok(part.address)));
+        let mut contents = parts.chain(recovery.contents(&point.backup, &archive).await?);
+        while let Some(address) = contents.next().await {
+            let verified = archive.plane.verify_object(Verify { address: address?, key: None }).await;
+            verified.map_err(|source| Failure::Damaged { backup: point.id.clone(), source })?;
+        }
+        Ok(())
+    }
+
     /// Tries the newest recovery point; none where the instance is gone.
     async fn drill(&self, id: &InstanceId) -> Option<DrillDone> {
         let began_at = Timestamp::now();
         let site = self.site(id).ok()?;
-        let point = site.view.points_of(&site.instance).next_back()?.id.clone();
+        let newest = site.view.points_of(&site.instance).next_back().map(|point| point.id.clone());
         let failed = |reason: String, checks| {
-            tracing::warn!(instance = %id, backup = %point, reason, "a drill did not pass");
-            DrillDone::Failed(DrillFailed {
-                instance: id.clone(),
-                backup: Some(point.clone()),
-                began_at,
-                reason,
-                checks,
-            })
+            tracing::warn!(instance = %id, backup = newest.as_ref().map(BackupId::as_str), reason, "a drill did not pass");
+            DrillDone::Failed(DrillFailed { instance: id.clone(), backup: newest.clone(), began_at, reason, checks })
+        };
+        let Some(point) = newest.clone() else {
+            let reason = "there is no backup of it where it is now; back it up first".to_owned();
+            return Some(failed(reason, Vec::new()));
         };
         let rehearsal = match in_time(self.rehearse(&site, &point)).await {
             Ok(rehearsal) => rehearsal,
@@ -272,24 +333,53 @@ impl Attempt {
         Ok(recovery(&*site.engine)?.rehearse(&spec, &instance, &point.backup, &assertions, &archive).await?)
     }
 
-    /// Removes a backup's document, what of the log nobody needs without it, and the contents that nothing refers to.
-    async fn expire(&self, id: &BackupId) -> Result<(), Failure> {
-        let view = self.control.view();
-        self.depot.remove(POINTS, id.as_str()).await?;
-        if let Some(expired) = view.point(id) {
-            let left = view.points_on(&expired.cluster, expired.instance.as_ref()).into_iter().find(|p| p.id != *id);
-            let engine = self.control.engine(&expired.engine);
-            if let (Some(oldest), Some(recovery)) = (left, engine.and_then(|engine| engine.recovery())) {
-                let point = self.point(&oldest.id).await?;
-                recovery.trim_log(&point.backup, &self.archive(&expired.cluster).await?).await?;
+    /// Removes a backup's document, and then what nobody needs without it.
+    async fn expire(&self, id: &BackupId) -> Result<Ended, SubmitError> {
+        match self.depot.remove(POINTS, id.as_str()).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ended::Postponed),
+            Err(error) => {
+                tracing::warn!(backup = %id, error = chain(&error), "a backup that is not kept could not be removed");
+                return Ok(Ended::Postponed);
             }
         }
-        let mut clusters: Vec<_> = view.clusters().map(|cluster| cluster.name.clone()).collect();
-        clusters.extend(view.points().map(|point| point.cluster.clone()));
-        clusters.sort();
-        clusters.dedup();
-        let given_up = self.sweeper.sweep(&clusters).await?;
-        tracing::info!(backup = %id, contents = given_up, "a backup that is not kept was removed");
+        let expired = self.control.view().point(id).cloned();
+        self.report(BackupExpiry { backup: id.clone() }).await?;
+        let cleared = async {
+            if let Some(expired) = expired {
+                self.trim_log(&expired).await?;
+            }
+            Ok::<_, Failure>(self.sweeper.sweep().await?)
+        };
+        match cleared.await {
+            Ok(contents) => tracing::info!(backup = %id, contents, "a backup that is not kept was removed"),
+            Err(failure) => {
+                let error = chain(&failure);
+                tracing::warn!(backup = %id, error, "what a backup took that is gone is given back with the next that goes");
+            }
+        }
+        Ok(Ended::Recorded)
+    }
+
+    /// Forgets what of a log nobody needs now that a backup is gone.
+    async fn trim_log(&self, expired: &RecoveryPoint) -> Result<(), Failure> {
+        let view = self.control.view();
+        let left = view.points_on(&expired.cluster, expired.instance.as_ref()).first().map(|point| point.id.clone());
+        let engine = self.control.engine(&expired.engine);
+        let Some(recovery) = engine.and_then(|engine| engine.recovery()).filter(|recovery| recovery.has_log()) else {
+            return Ok(());
+        };
+        let archive = self.archive(&expired.cluster).await?;
+        match left {
+            Some(oldest) => recovery.trim_log(&self.point(&oldest).await?.backup, &archive).await?,
+            None if view.cluster(&expired.cluster).is_none() => {
+                for (name, _) in archive.log.pieces().await? {
+                    archive.log.forget(&name).await?;
+                }
+            }
+            // Its next backup may begin with what is there.
+            None => {}
+        }
         Ok(())
     }
 
@@ -342,8 +432,9 @@ fn recovery(engine: &dyn Engine) -> Result<&dyn Recovery, Failure> {
     engine.recovery().ok_or(Failure::Vanished)
 }
 
-fn is_wanted(instance: &&Arc<Instance>) -> bool {
-    instance.state == InstanceState::Ready
+fn recorded_cluster(restored: &Restored) -> ClusterRestored {
+    let Restored { identity, version, newest } = restored.clone();
+    ClusterRestored { identity, version, newest }
 }
 
 fn until(asked: Asked) -> Until {

@@ -24,8 +24,8 @@ pub trait Depot: Send + Sync + 'static {
     /// The names of all documents of a kind, in their order.
     async fn names(&self, kind: &str) -> Result<Vec<String>, DepotError>;
 
-    /// Removes a document; it is no error that there is none, nor that it may not be removed yet.
-    async fn remove(&self, kind: &str, name: &str) -> Result<(), DepotError>;
+    /// Removes a document, where there is one. Answers whether there is none any more: one that may not be removed yet stays.
+    async fn remove(&self, kind: &str, name: &str) -> Result<bool, DepotError>;
 }
 
 /// Why the depot did not do what it was asked to.

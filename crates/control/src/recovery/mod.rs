@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use crate::control::Control;
 
-use attempt::Attempt;
+use attempt::{Attempt, Ended};
 use logs::Logs;
 use sweep::Sweeper;
 
@@ -43,8 +43,12 @@ pub use window::Reachable;
 const AT_ONCE: usize = 2;
 /// Drills at the same time: each is a cluster of its own beside those that serve.
 const DRILLS_AT_ONCE: usize = 1;
+/// Backups that are removed at the same time. They wait for whoever copies the repository, and nobody is to wait for them.
+const EXPIRIES_AT_ONCE: usize = 1;
 /// How long work whose outcome could not be recorded rests before it is tried again.
 const REST: Duration = Duration::from_secs(20);
+/// How long it rests where that could not be done yet, and nobody waits for it.
+const LONG_REST: Duration = Duration::from_secs(3_600);
 /// How long the loop rests before it looks again at what is due, however much happens: a look goes over all instances.
 const BREATH: Duration = Duration::from_millis(200);
 /// The longest that the loop sleeps, should time itself be set back.
@@ -54,7 +58,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 pub struct RecoveryLoop {
     control: Control,
     depot: Arc<dyn Depot>,
-    running: JoinSet<(Work, bool)>,
+    /// Each with how long it rests before it may be begun again.
+    running: JoinSet<(Work, Option<Duration>)>,
     /// What is being worked on.
     busy: BTreeSet<Work>,
     resting: BTreeMap<Work, Instant>,
@@ -109,16 +114,20 @@ impl RecoveryLoop {
 
     /// Whether work may begin beside what is in progress. Nothing else is done with an instance or a cluster meanwhile.
     fn has_room(&self, work: &Work) -> bool {
-        let alike = self.busy.iter().filter(|busy| is_drill(busy) == is_drill(work)).count();
-        let limit = if is_drill(work) { DRILLS_AT_ONCE } else { AT_ONCE };
-        let apart = match self.place(work) {
-            // A drill has a cluster of its own, and reads what is there.
-            Some(place) => {
-                is_drill(work)
-                    || !self.busy.iter().any(|busy| !is_drill(busy) && self.place(busy) == Some(place.clone()))
-            }
-            None => true,
+        let lane = Lane::of(work);
+        let alike = self.busy.iter().filter(|busy| Lane::of(busy) == lane).count();
+        let limit = match lane {
+            Lane::Serve => AT_ONCE,
+            Lane::Drill => DRILLS_AT_ONCE,
+            Lane::Expire => EXPIRIES_AT_ONCE,
         };
+        let place = self.place(work);
+        let in_the_way = |busy: &&Work| match (lane, Lane::of(busy)) {
+            // A drill has a cluster of its own, and reads what is there.
+            (Lane::Serve, Lane::Serve) | (Lane::Expire, Lane::Drill) => place.is_some() && self.place(busy) == place,
+            _ => false,
+        };
+        let apart = !self.busy.iter().any(|busy| in_the_way(&busy));
         alike < limit && apart
     }
 
@@ -128,7 +137,7 @@ impl RecoveryLoop {
         match work {
             Work::BackUp { cluster, .. } => Some(cluster.clone()),
             Work::Restore { instance } | Work::Drill { instance } => of(instance),
-            Work::Expire { .. } => None,
+            Work::Expire { backup } => self.control.view().point(backup).map(|point| point.cluster.clone()),
         }
     }
 
@@ -140,24 +149,25 @@ impl RecoveryLoop {
         let attempt =
             Attempt { control: self.control.clone(), depot: self.depot.clone(), sweeper: self.sweeper.clone() };
         self.running.spawn(async move {
-            let recorded = attempt.carry_out(&work).await;
-            if let Err(error) = &recorded {
-                tracing::warn!(
-                    ?work,
-                    error = chain(error),
-                    "what came of recovery work is not on record; it is done again"
-                );
-            }
-            (work, recorded.is_ok())
+            let rest = match attempt.carry_out(&work).await {
+                Ok(Ended::Recorded) => None,
+                Ok(Ended::Postponed) => Some(LONG_REST),
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::warn!(?work, error, "what came of recovery work is not on record; it is done again");
+                    Some(REST)
+                }
+            };
+            (work, rest)
         });
     }
 
-    fn ended(&mut self, ended: Result<(Work, bool), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(Work, Option<Duration>), tokio::task::JoinError>) {
         match ended {
-            Ok((work, recorded)) => {
+            Ok((work, rest)) => {
                 self.busy.remove(&work);
-                if !recorded {
-                    self.resting.insert(work, Instant::now() + REST);
+                if let Some(rest) = rest {
+                    self.resting.insert(work, Instant::now() + rest);
                 }
             }
             Err(error) => {
@@ -183,6 +193,21 @@ async fn clear_scratch(control: &Control) {
     }
 }
 
-fn is_drill(work: &Work) -> bool {
-    matches!(work, Work::Drill { .. })
+/// Work that is counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// What changes or reads clusters that serve.
+    Serve,
+    Drill,
+    Expire,
+}
+
+impl Lane {
+    fn of(work: &Work) -> Self {
+        match work {
+            Work::BackUp { .. } | Work::Restore { .. } => Self::Serve,
+            Work::Drill { .. } => Self::Drill,
+            Work::Expire { .. } => Self::Expire,
+        }
+    }
 }

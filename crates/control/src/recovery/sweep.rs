@@ -1,13 +1,13 @@
 //! What nothing refers to any more is given up.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use mainstay_dataplane::{Address, Delete, Owner};
+use mainstay_dataplane::{Address, Delete, Deletion, Owner};
 use mainstay_engine::EngineError;
-use mainstay_types::{ClusterName, Timestamp};
+use mainstay_types::Timestamp;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::attempt::{POINTS, archive};
@@ -44,10 +44,10 @@ impl Sweeper {
     }
 
     /// Gives up what nothing refers to, and the room that it took. Answers how many contents that were.
-    pub(super) async fn sweep(&self, clusters: &[ClusterName]) -> Result<u64, DepotError> {
+    pub(super) async fn sweep(&self) -> Result<u64, DepotError> {
         // Not waited for: while something is backed up, sweeping can wait.
-        let Ok(_alone) = self.gate.clone().try_write_owned() else { return Ok(0) };
-        let referred = self.referred(clusters).await?;
+        let Ok(alone) = self.gate.clone().try_write_owned() else { return Ok(0) };
+        let referred = self.referred().await?;
         let (plane, inventory) = (self.depot.plane().await?, self.depot.inventory().await?);
         let trouble = |error: mainstay_dataplane::Trouble| DepotError::Unavailable(error.into());
         let (mut after, mut given_up) = (None, 0);
@@ -60,32 +60,52 @@ impl Sweeper {
                 if aged && !referred.contains(&stored.address) {
                     let request = Delete { owner: Owner::Backups, address: stored.address, claim: stored.claim };
                     let deletion = plane.delete_object(request).await;
-                    deletion.map_err(|error| DepotError::Unavailable(error.into()))?;
-                    given_up += 1;
+                    let deletion = deletion.map_err(|error| DepotError::Unavailable(error.into()))?;
+                    given_up += u64::from(deletion == Deletion::Deleted);
                 }
             }
             after = Some(last);
         }
+        // Room is given back beside backups, and after whatever copies the repository just now: nobody is to wait for that.
+        drop(alone);
         inventory.reclaim().await.map_err(trouble)?;
         Ok(given_up)
     }
 
     /// All contents that any document refers to, or a backup that one is about. What can not be read ends the sweep: what it
     /// refers to is not known.
-    async fn referred(&self, clusters: &[ClusterName]) -> Result<HashSet<Address>, DepotError> {
-        let kinds = REFERRING_KINDS.iter().map(ToString::to_string);
-        let logs = clusters.iter().map(catalogue::kind);
+    async fn referred(&self) -> Result<HashSet<Address>, DepotError> {
+        let mut clusters: BTreeSet<_> = self.control.view().clusters().map(|cluster| cluster.name.clone()).collect();
         let mut referred = HashSet::new();
-        for kind in kinds.chain(logs) {
-            for name in self.depot.names(&kind).await? {
-                let Some(bytes) = self.depot.get(&kind, &name).await? else { continue };
-                referred.extend(referred_contents(&format!("{kind}/{name}"), &bytes)?);
+        for kind in REFERRING_KINDS {
+            for (name, bytes) in self.add_documents(kind, &mut referred).await? {
                 if kind == POINTS {
-                    self.add_contents(&PointDocument::from_bytes(&name, &bytes)?, &mut referred).await?;
+                    let point = PointDocument::from_bytes(&name, &bytes)?;
+                    self.add_contents(&point, &mut referred).await?;
+                    // The journal may not know it any more, or not yet. Without its log it is worth little.
+                    clusters.insert(point.cluster);
                 }
             }
         }
+        for cluster in &clusters {
+            self.add_documents(&catalogue::kind(cluster), &mut referred).await?;
+        }
         Ok(referred)
+    }
+
+    /// Adds what the documents of a kind refer to, and answers those that were read.
+    async fn add_documents(
+        &self,
+        kind: &str,
+        referred: &mut HashSet<Address>,
+    ) -> Result<Vec<(String, Vec<u8>)>, DepotError> {
+        let mut documents = Vec::new();
+        for name in self.depot.names(kind).await? {
+            let Some(bytes) = self.depot.get(kind, &name).await? else { continue };
+            referred.extend(referred_contents(&format!("{kind}/{name}"), &bytes)?);
+            documents.push((name, bytes));
+        }
+        Ok(documents)
     }
 
     /// Adds what a backup refers to beside its parts, which its engine reads off them.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mainstay_control::{Depot, DepotError, draw_id, referred_contents};
 use mainstay_dataplane::{Address, DataPlane, Inventory, Owner, Stored, Trouble};
-use mainstay_domain::command::{BackUpInstance, NewInstance, RestoreInstance, RestoreTo, RunDrill};
+use mainstay_domain::command::{BackUpInstance, NewInstance, RestoreInstance, RestoreTo, RunDrill, SetRecoveryPolicy};
+use mainstay_domain::event::RecoveryPolicyChanged;
 use mainstay_domain::view::{ClusterState, RecoveryState, View};
 use mainstay_engine::conformance::recovery::MemoryArchive;
 use mainstay_types::{InstanceId, OperationId, Plan, Timestamp};
@@ -20,6 +21,8 @@ struct MemoryDepot {
     archive: MemoryArchive,
     documents: Arc<Mutex<Documents>>,
     away: Arc<AtomicBool>,
+    /// Whether nothing may be removed yet.
+    immutable: Arc<AtomicBool>,
 }
 
 /// By kind and name.
@@ -65,9 +68,12 @@ impl Depot for MemoryDepot {
         Ok(documents.keys().filter(|(of, _)| of == kind).map(|(_, name)| name.clone()).collect())
     }
 
-    async fn remove(&self, kind: &str, name: &str) -> Result<(), DepotError> {
-        self.documents.lock().unwrap().remove(&(kind.to_owned(), name.to_owned()));
-        Ok(())
+    async fn remove(&self, kind: &str, name: &str) -> Result<bool, DepotError> {
+        let may_go = !self.immutable.load(Ordering::SeqCst);
+        if may_go {
+            self.documents.lock().unwrap().remove(&(kind.to_owned(), name.to_owned()));
+        }
+        Ok(may_go)
     }
 }
 
@@ -155,6 +161,54 @@ async fn a_cluster_whose_data_is_gone_is_laid_out_anew() {
     let found = contents(&layer, "shop");
     assert_eq!((&found["colour"][..], &found["size"][..]), ("blue", "large"));
     layer.until("it serves", cluster_is(ClusterState::Ready)).await;
+}
+
+#[tokio::test]
+async fn one_of_a_lost_cluster_goes_back_and_the_others_do_not() {
+    let (layer, _depot) = with_shop().await;
+    layer.succeeded(&layer.create("blog", Plan::Shared).await).await;
+    put(&layer, "blog", "title", "old");
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    let oldest = layer.view().points_of(&layer.instance("shop")).next().unwrap().id.clone();
+    put(&layer, "shop", "colour", "red");
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    put(&layer, "blog", "title", "new");
+    let (shop, written) = (layer.instance("shop"), Timestamp::now());
+    let logged = || layer.control.latest_recovery_point(&shop).is_some_and(|latest| latest >= written);
+    layer.eventually("the log has come so far", logged).await;
+    layer.fake().lose_data(&shop.cluster);
+    let cluster_is = |state| move |view: &View| view.clusters().all(|cluster| cluster.state == state);
+    layer.until("it has failed", cluster_is(ClusterState::Failed)).await;
+    layer.succeeded(&restore(&layer, "shop", RestoreTo::Backup(oldest), None).await).await;
+    assert_eq!(contents(&layer, "shop")["colour"], "blue");
+    assert_eq!(contents(&layer, "blog")["title"], "new", "nobody asked for it to go back");
+    layer.until("it serves", cluster_is(ClusterState::Ready)).await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_removed_yet_is_known_as_long_as_it_is_there() {
+    let (layer, depot) = with_shop().await;
+    depot.immutable.store(true, Ordering::SeqCst);
+    let policy = RecoveryPolicyChanged {
+        keep_last: Some(1),
+        keep_daily: Some(0),
+        keep_weekly: Some(0),
+        keep_monthly: Some(0),
+        ..Default::default()
+    };
+    let (tenant, name) = (tenant(), "shop".parse().unwrap());
+    layer.submit(SetRecoveryPolicy { tenant, name, policy }).await.unwrap();
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    let known = |layer: &Layer| layer.view().points_of(&layer.instance("shop")).count();
+    assert_eq!((known(&layer), depot.names("points").await.unwrap().len()), (3, 3));
+
+    let ground = layer.kill().await;
+    depot.immutable.store(false, Ordering::SeqCst);
+    let layer = ground.start().await;
+    layer.eventually("what no rule keeps is gone", || known(&layer) == 1).await;
+    assert_eq!(depot.names("points").await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -191,11 +191,11 @@ impl Depot for RepositoryDepot {
         self.told(repository.documents(kind).await)
     }
 
-    async fn remove(&self, kind: &str, name: &str) -> Result<(), DepotError> {
+    async fn remove(&self, kind: &str, name: &str) -> Result<bool, DepotError> {
         let repository = self.repository().await?;
         match repository.remove_document(kind, name).await {
-            Ok(_) | Err(DocumentError::Immutable { .. }) => Ok(()),
-            Err(error) => self.told(Err(error)),
+            Err(DocumentError::Immutable { .. }) => Ok(false),
+            removed => self.told(removed).map(|_| true),
         }
     }
 }
