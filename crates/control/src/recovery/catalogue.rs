@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use mainstay_engine::EngineError;
 use mainstay_engine::recovery::{LogCatalogue, LogPiece};
-use mainstay_types::{ClusterName, Timestamp};
+use mainstay_types::{ClusterName, Timestamp, chain};
 
 use super::depot::{Depot, DepotError};
 use super::document::Document;
@@ -79,9 +79,23 @@ impl LogCatalogue for DepotLog {
                 continue;
             }
             let read = self.depot.get(&self.kind, &name).await;
-            // Gone meanwhile: whoever forgot it has put another in its place.
-            let Some(bytes) = read.map_err(failed("a piece of the log can not be read"))? else { continue };
-            let piece = LogPiece::from_bytes(&name, &bytes).map_err(failed("a piece of the log can not be read"))?;
+            let read = read.and_then(|bytes| bytes.map(|bytes| LogPiece::from_bytes(&name, &bytes)).transpose());
+            let piece = match read {
+                Ok(Some(piece)) => piece,
+                // Gone meanwhile: whoever forgot it has put another in its place.
+                Ok(None) => continue,
+                // It is a gap in the log like any other. The rest of it is followed and can be had all the same.
+                Err(error @ DepotError::Damaged(_)) => {
+                    tracing::error!(
+                        log = self.kind,
+                        piece = name,
+                        error = chain(&error),
+                        "a piece of the log is passed over"
+                    );
+                    continue;
+                }
+                Err(error) => return Err(failed("a piece of the log can not be read")(error)),
+            };
             locked(&self.known).insert(name.clone(), piece.clone());
             pieces.push((name, piece));
         }
@@ -99,9 +113,8 @@ impl LogCatalogue for DepotLog {
 fn failed(attempt: &'static str) -> impl FnOnce(DepotError) -> EngineError {
     move |error| match error {
         error @ DepotError::Unavailable(_) => EngineError::transient_from(attempt, error),
-        error @ DepotError::Damaged(_) => EngineError::permanent(
-            format!("{attempt}: {}", mainstay_types::chain(&error)),
-            "put the repository back from a copy",
-        ),
+        error @ DepotError::Damaged(_) => {
+            EngineError::permanent(format!("{attempt}: {}", chain(&error)), "put the repository back from a copy")
+        }
     }
 }

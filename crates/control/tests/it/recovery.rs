@@ -245,3 +245,28 @@ async fn work_goes_on_after_the_control_plane_was_killed() {
     layer.succeeded(&operation).await;
     assert_eq!(depot.names("points").await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn one_damaged_piece_does_not_end_the_following_of_a_log() {
+    let (layer, depot) = with_shop().await;
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    let logged_since = |layer: &Layer, moment: Timestamp| {
+        let shop = layer.instance("shop");
+        layer.control.latest_recovery_point(&shop).is_some_and(|latest| latest >= moment)
+    };
+    put(&layer, "shop", "size", "large");
+    let written = Timestamp::now();
+    layer.eventually("the log is followed", || logged_since(&layer, written)).await;
+    let ground = layer.kill().await;
+    for ((kind, _), document) in depot.documents.lock().unwrap().iter_mut() {
+        if kind.starts_with("log-") {
+            document.clear();
+        }
+    }
+    let layer = ground.start().await;
+    put(&layer, "shop", "size", "small");
+    let written = Timestamp::now();
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    layer.eventually("it is followed again", || logged_since(&layer, written)).await;
+    layer.succeeded(&drill(&layer, "shop").await).await;
+}
