@@ -147,7 +147,8 @@ impl Salvage {
             match std::fs::read(file).map(Zeroizing::new) {
                 Ok(found) if *found == *key => {}
                 Ok(_) => return Err(SalvageError::OtherKey(file.clone())),
-                Err(_) => write(file, &key)?,
+                Err(error) if error.kind() == ErrorKind::NotFound => write(file, &key)?,
+                Err(source) => return Err(SalvageError::File { path: file.clone(), source }),
             }
         }
         self.journal(config).await?;
