@@ -97,7 +97,11 @@ impl Attempt {
             Work::BackUp { instance, whole_cluster, .. } => {
                 let _no_sweep = self.sweeper.keep_away().await;
                 match in_time(self.back_up(instance, *whole_cluster)).await {
-                    Ok(done) => self.report(done).await?,
+                    Ok(done) => {
+                        let backup = done.completed.backup.clone();
+                        self.report(done).await?;
+                        self.remove_nobodys(&backup).await;
+                    }
                     Err(failure) => {
                         let reason = chain(&failure);
                         tracing::warn!(%instance, reason, "a backup did not come about");
@@ -127,6 +131,15 @@ impl Attempt {
         let (site, asked_until) = (self.site(id)?, Timestamp::now());
         let completed = self.back_up_site(&site, whole_cluster).await?;
         Ok(BackupDone { instance: id.clone(), asked_until, completed })
+    }
+
+    /// Removes a backup that did not come on record since what it holds was deleted meanwhile: no plan would ever do that.
+    async fn remove_nobodys(&self, backup: &BackupId) {
+        if self.control.view().point(backup).is_none()
+            && let Err(error) = self.depot.remove(POINTS, backup.as_str()).await
+        {
+            tracing::warn!(%backup, error = chain(&error), "a backup of what is deleted could not be removed");
+        }
     }
 
     /// Takes a backup and says in the depot what it is; only then it counts.

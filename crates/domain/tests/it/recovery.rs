@@ -342,3 +342,27 @@ fn whoever_deletes_what_is_brought_back_ends_that() {
     assert_eq!(instance(&layer, "shop").recovery.restoring, None);
     assert!(!due(&layer).iter().any(|work| matches!(work, Work::Restore { .. })));
 }
+
+#[test]
+fn a_backup_of_a_cluster_counts_though_whom_it_was_taken_for_is_gone() {
+    let mut layer = with(&["shop", "blog"]);
+    let operation = back_up(&mut layer, "blog");
+    let completed = BackupCompleted {
+        backup: BackupId::from_random(1),
+        cluster: instance(&layer, "blog").cluster.clone(),
+        instance: None,
+        engine: "postgresql".parse().unwrap(),
+        version: "15".to_owned(),
+        began_at: layer.now,
+        ended_at: layer.now,
+        bytes: 1,
+        uncovered: Vec::new(),
+    };
+    let (gone, asked_until) = (InstanceId::from_random(99), layer.now);
+    let alone = BackupCompleted { instance: Some(gone.clone()), ..completed.clone() };
+    let done = BackupDone { instance: gone.clone(), asked_until, completed: alone };
+    assert_eq!(layer.submit(done).unwrap().events, []);
+    layer.submit(BackupDone { instance: gone, asked_until, completed }).unwrap();
+    assert_eq!(layer.view.points_of(instance(&layer, "shop")).count(), 1);
+    assert!(layer.view.operation(&operation).unwrap().is_finished());
+}

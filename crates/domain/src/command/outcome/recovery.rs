@@ -62,8 +62,12 @@ pub enum DrillDone {
 
 impl BackupDone {
     pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
-        // Deleted meanwhile: the backup is nobody's, and expires with the next look at what is kept.
-        let Some(instance) = view.instance_by_id(&self.instance) else { return Ok(Decision::nothing()) };
+        // Of a whole cluster it is everybody's on it, whoever was deleted meanwhile. Else it is nobody's any more.
+        let whole = self.completed.instance.is_none();
+        let another = || view.instances_on(&self.completed.cluster).find(|_| whole);
+        let Some(instance) = view.instance_by_id(&self.instance).or_else(another) else {
+            return Ok(Decision::nothing());
+        };
         if view.point(&self.completed.backup).is_some() {
             return Ok(Decision::nothing());
         }
