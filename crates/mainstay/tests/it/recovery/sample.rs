@@ -28,7 +28,9 @@ fn a_repository_of_format_1_is_recovered_from() {
     until("the bucket is ready", PATIENCE, || {
         (layer.api().get("/api/v1/instances/pictures").expect(200)["state"] == "ready").then_some(())
     });
-    let credentials = layer.bind("pictures", "reader")["credentials"].clone();
+    let mut credentials = layer.bind("pictures", "reader")["credentials"].clone();
+    // The port is the one of the layer that wrote the sample.
+    credentials["endpoint"] = json!(format!("http://127.0.0.1:{}", layer.s3_port()));
     python("check", &json!({ "bindings": { "pictures": credentials } }));
     assert_eq!(layer.cli(&["journal", "verify"]).code, 0);
     assert_eq!(layer.cli(&["repository", "verify"]).code, 0);
