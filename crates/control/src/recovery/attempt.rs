@@ -56,7 +56,7 @@ enum Failure {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Depot(#[from] DepotError),
-    #[error("that the cluster is back is not on record")]
+    #[error("what was done so far is not on record, and nothing is done beyond it")]
     Submit(#[from] SubmitError),
     #[error(
         "backup {backup} can not be read whole, and what is left of the cluster is left as it is; restore an older one"
@@ -238,8 +238,8 @@ impl Attempt {
             let _no_sweep = self.sweeper.keep_away().await;
             let asked_until = Timestamp::now();
             let completed = self.back_up_site(site, whole_cluster).await?;
-            // That it is on record matters to nobody but whoever looks for it; the restore does not depend on it.
-            let _ = self.report(BackupDone { instance: site.instance.id.clone(), asked_until, completed }).await;
+            // Nothing is replaced before whoever wants it back can find it.
+            self.report(BackupDone { instance: site.instance.id.clone(), asked_until, completed }).await?;
         }
         let point = self.point(&restoring.backup).await?;
         let archive = self.archive(&point.cluster).await?;

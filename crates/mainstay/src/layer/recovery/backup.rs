@@ -109,7 +109,11 @@ impl LayerBackups {
             if stopped {
                 if changed_at.is_some() && self.depot.trouble().is_none() {
                     // What is not in it is in the next one, if there is a next one.
-                    let _ = tokio::time::timeout(LAST_BACKUP, self.back_up(&mut complete)).await;
+                    if tokio::time::timeout(LAST_BACKUP, self.back_up(&mut complete)).await.is_err() {
+                        tracing::warn!(
+                            "the newest changes of the layer's own state are in no backup: it took too long at the stop"
+                        );
+                    }
                 }
                 return;
             }
