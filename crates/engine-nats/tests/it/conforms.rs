@@ -1,6 +1,7 @@
 //! The suite that every engine passes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -10,6 +11,7 @@ use mainstay_engine::recovery::Assertion;
 use mainstay_engine::{ClusterSpec, CredentialSpec, Engine, InstanceSpec};
 use rustix::process::Signal;
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 use crate::place::{Place, cluster, run};
 use crate::wire::Wire;
@@ -29,10 +31,7 @@ impl Fixture for NatsFixture {
     }
 
     async fn connect(&self, delivery: &Delivery) -> Option<Box<dyn Session>> {
-        let text = |key: &str| delivery[key].expose_secret();
-        let address = format!("{}:{}", text("host"), text("port"));
-        let wire = Wire::connect(&address, Some((text("username"), text("password")))).await.ok()?;
-        Some(Box::new(wire))
+        Some(Box::new(self.wire(delivery).await.ok()?))
     }
 
     fn refuses_expired(&self) -> bool {
@@ -107,67 +106,98 @@ fn joined(text: String, line: &str) -> String {
 
 /// The stream that the suite's tenants have.
 const STREAM: &str = "DATA";
-/// How often a message is published again that nobody took.
-const TRIES: usize = 1_000;
+/// What the server says of a stream, and of a message, that is not there.
+const NO_STREAM: &str = "\"err_code\":10059";
+const NO_MESSAGE: &str = "\"err_code\":10037";
+/// What the server says to users of an account that lets nobody in.
+const LOCKED_OUT: &str = "Authorization Violation";
+/// The longest that a server may take to serve its clients again, and the pause between their attempts.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(5);
 
 impl NatsFixture {
-    async fn wire(&self, delivery: &Delivery) -> Wire {
-        self.try_wire(delivery).await.unwrap()
-    }
-
-    async fn try_wire(&self, delivery: &Delivery) -> Result<Wire, String> {
+    async fn wire(&self, delivery: &Delivery) -> Result<Wire, String> {
         let text = |key: &str| delivery[key].expose_secret();
         let address = format!("{}:{}", text("host"), text("port"));
         Wire::connect(&address, Some((text("username"), text("password")))).await
     }
 
-    /// While the server reads its file, for a moment it hangs up on who comes in, and nobody takes messages of a stream; clients
-    /// try again.
     async fn try_put(&self, delivery: &Delivery, key: &str, text: &str) -> Result<(), String> {
-        let mut wire = self.try_wire(delivery).await?;
+        let mut wire = self.wire(delivery).await?;
         let stream = format!(r#"{{"name":"{STREAM}","subjects":["data.>"],"storage":"file"}}"#);
         let made = wire.request(&format!("$JS.API.STREAM.CREATE.{STREAM}"), &stream).await?;
         let answer = wire.request(&format!("data.{key}"), text).await?;
         if made.contains("config") && answer.contains("\"seq\"") { Ok(()) } else { Err(made + &answer) }
+    }
+
+    async fn try_contents(&self, delivery: &Delivery) -> Result<Option<Contents>, String> {
+        let mut wire = match self.wire(delivery).await {
+            Err(error) if error.contains(LOCKED_OUT) => return Ok(None),
+            wire => wire?,
+        };
+        let mut contents = Contents::new();
+        let info = wire.request(&format!("$JS.API.STREAM.INFO.{STREAM}"), "").await?;
+        if info.contains(NO_STREAM) {
+            return Ok(Some(contents));
+        }
+        let state = &json(&info)?["state"];
+        let number = |name: &str| state[name].as_u64().ok_or_else(|| info.clone());
+        for sequence in number("first_seq")?..=number("last_seq")? {
+            let subject = format!("$JS.API.STREAM.MSG.GET.{STREAM}");
+            let answer = wire.request(&subject, &format!(r#"{{"seq":{sequence}}}"#)).await?;
+            if answer.contains(NO_MESSAGE) {
+                continue;
+            }
+            let message = &json(&answer)?["message"];
+            let (Some(subject), Some(data)) = (message["subject"].as_str(), message["data"].as_str()) else {
+                return Err(answer);
+            };
+            let data = base64::prelude::BASE64_STANDARD.decode(data).unwrap();
+            let key = subject.strip_prefix("data.").unwrap().to_owned();
+            contents.insert(key, String::from_utf8(data).unwrap());
+        }
+        Ok(Some(contents))
+    }
+
+    async fn try_wipe(&self, delivery: &Delivery) -> Result<(), String> {
+        let answer = self.wire(delivery).await?.request(&format!("$JS.API.STREAM.DELETE.{STREAM}"), "").await?;
+        if answer.contains("\"success\":true") || answer.contains(NO_STREAM) { Ok(()) } else { Err(answer) }
+    }
+}
+
+fn json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))
+}
+
+/// Tries again as clients do: while the server reads its file, it hangs up on whom it concerns, and for a moment nobody answers for a
+/// stream.
+async fn tried<T, F: Future<Output = Result<T, String>>>(mut attempt: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match attempt().await {
+            Ok(done) => return done,
+            Err(error) => assert!(Instant::now() < deadline, "the server does not come to serve again: {error}"),
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
 #[async_trait]
 impl RecoveryFixture for NatsFixture {
     async fn put(&self, delivery: &Delivery, key: &str, text: &str) {
-        for _ in 0..TRIES {
-            if self.try_put(delivery, key, text).await.is_ok() {
-                return;
-            }
-        }
-        panic!("nobody takes messages of the stream");
+        tried(|| self.try_put(delivery, key, text)).await;
     }
 
     async fn contents(&self, delivery: &Delivery) -> Contents {
-        let mut wire = self.wire(delivery).await;
-        let mut contents = Contents::new();
-        let info = wire.request(&format!("$JS.API.STREAM.INFO.{STREAM}"), "").await.unwrap();
-        let info: serde_json::Value = serde_json::from_str(&info).unwrap();
-        let state = &info["state"];
-        let number = |name: &str| state[name].as_u64().unwrap_or(0);
-        for sequence in number("first_seq")..=number("last_seq") {
-            let subject = format!("$JS.API.STREAM.MSG.GET.{STREAM}");
-            let answer = wire.request(&subject, &format!(r#"{{"seq":{sequence}}}"#)).await.unwrap();
-            let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
-            let message = &answer["message"];
-            if let (Some(subject), Some(data)) = (message["subject"].as_str(), message["data"].as_str()) {
-                let data = base64::prelude::BASE64_STANDARD.decode(data).unwrap();
-                let key = subject.strip_prefix("data.").unwrap().to_owned();
-                contents.insert(key, String::from_utf8(data).unwrap());
-            }
-        }
-        contents
+        self.contents_if_served(delivery).await.expect("the account lets its users in")
+    }
+
+    async fn contents_if_served(&self, delivery: &Delivery) -> Option<Contents> {
+        tried(|| self.try_contents(delivery)).await
     }
 
     async fn wipe(&self, delivery: &Delivery) {
-        let subject = format!("$JS.API.STREAM.DELETE.{STREAM}");
-        let answer = self.wire(delivery).await.request(&subject, "").await.unwrap();
-        assert!(answer.contains("\"success\":true"), "{answer}");
+        tried(|| self.try_wipe(delivery)).await;
     }
 
     fn assertion(&self, key: &str, text: &str) -> Option<Assertion> {

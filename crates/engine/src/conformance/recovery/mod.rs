@@ -35,6 +35,13 @@ pub trait RecoveryFixture: Fixture {
     /// All that a consumer finds, which stays there.
     async fn contents(&self, delivery: &Delivery) -> Contents;
 
+    /// The same, or `None` while the server lets nobody in. Where its sessions can end a moment after it let somebody in, a fixture
+    /// says it of its own.
+    async fn contents_if_served(&self, delivery: &Delivery) -> Option<Contents> {
+        self.connect(delivery).await?;
+        Some(self.contents(delivery).await)
+    }
+
     /// Removes all that a consumer has, as a consumer who errs.
     async fn wipe(&self, delivery: &Delivery);
 
