@@ -79,7 +79,7 @@ impl Bar {
 
     fn show(&self, operation: &Operation) {
         self.0.set_position(operation.progress.min(100));
-        self.0.set_message(operation.current_step().unwrap_or_default().to_owned());
+        self.0.set_message(operation.now().unwrap_or_default());
     }
 
     fn absent(&self) {

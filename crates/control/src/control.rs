@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::outside::free_bytes;
 use crate::reconcile::{Occupation, Troubles};
-use crate::recovery::{Catalogues, Depot};
+use crate::recovery::{Catalogues, Depot, Doing, Watched};
 
 /// Room that is kept on the data directory's file system for the layer itself: while less is free, consumers'
 /// requests that need more are refused, so that the journal can still record what the engines do and what is deleted.
@@ -56,6 +56,7 @@ struct Inner {
     recoverable: Arc<Recoverable>,
     catalogues: Catalogues,
     troubles: Troubles,
+    watched: Watched,
     occupation: Occupation,
     config: Config,
 }
@@ -111,6 +112,7 @@ impl Control {
                 recoverable,
                 catalogues,
                 troubles,
+                watched: Watched::default(),
                 occupation,
                 config,
             }),
@@ -230,6 +232,18 @@ impl Control {
     /// Steps that do not succeed at present and are tried again, as sentences, by what they work on.
     pub(crate) fn troubles(&self) -> &Troubles {
         &self.inner.troubles
+    }
+
+    /// The recovery work that is carried out at present.
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.inner.watched
+    }
+
+    /// How far the work of an operation has come, where that can be watched.
+    pub fn doing(&self, operation: &Operation) -> Option<Doing> {
+        let view = self.view();
+        let instance = view.instance(&operation.tenant, &operation.subject.id.parse().ok()?)?;
+        self.inner.watched.of(operation.kind, instance)
     }
 
     /// The catalogues of the logs that are kept.

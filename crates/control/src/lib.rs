@@ -18,7 +18,7 @@ pub use draw::{draw_id, draw_secret};
 pub use mainstay_engine::supervise::busy_ports;
 pub use reconcile::{Reconciler, Tempo};
 pub use recovery::{
-    Depot, DepotError, Document, LayerDocument, LayerPart, PointDocument, PointInstance, REFERRING_KINDS, Reachable,
-    RecoverError, Recovered, RecoveryLoop, recover_clusters, referred_contents,
+    Depot, DepotError, Document, Doing, LayerDocument, LayerPart, PointDocument, PointInstance, REFERRING_KINDS,
+    Reachable, RecoverError, Recovered, RecoveryLoop, recover_clusters, referred_contents,
 };
 pub use tokens::{Bearer, NewToken, TokenRefused};

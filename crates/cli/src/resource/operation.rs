@@ -1,3 +1,4 @@
+use indicatif::DecimalBytes;
 use mainstay_types::Timestamp;
 use serde::Deserialize;
 
@@ -16,6 +17,8 @@ pub(crate) struct Operation {
     pub progress: u64,
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// What is being done just now, where that can be watched.
+    pub doing: Option<Doing>,
     /// What came of it, where that needs saying.
     pub detail: Option<String>,
     pub error: Option<OperationError>,
@@ -39,6 +42,13 @@ pub(crate) struct Step {
 }
 
 #[derive(Deserialize)]
+pub(crate) struct Doing {
+    stage: String,
+    bytes_done: u64,
+    bytes_expected: Option<u64>,
+}
+
+#[derive(Deserialize)]
 pub(crate) struct OperationError {
     pub detail: String,
 }
@@ -54,7 +64,7 @@ impl Resource for Operation {
             OperationState::Failed => "failed",
         };
         let said = self.error.as_ref().map(|error| &error.detail).or(self.detail.as_ref());
-        let now = said.map(String::as_str).or_else(|| self.current_step());
+        let now = said.cloned().or_else(|| self.now());
         vec![
             self.id.as_str().into(),
             self.kind.as_str().into(),
@@ -68,8 +78,43 @@ impl Resource for Operation {
 }
 
 impl Operation {
-    /// What is being done now: the first step that is not over.
-    pub fn current_step(&self) -> Option<&str> {
-        self.steps.iter().find(|step| step.state != "succeeded").map(|step| step.name.as_str())
+    /// What is being done now: the first step that is not over, or where that can be watched how far it has come.
+    pub fn now(&self) -> Option<String> {
+        let step = || self.steps.iter().find(|step| step.state != "succeeded").map(|step| step.name.clone());
+        self.doing.as_ref().and_then(Doing::to_text).or_else(step)
+    }
+}
+
+impl Doing {
+    /// None while the work has not begun.
+    fn to_text(&self) -> Option<String> {
+        let Self { stage, bytes_done, bytes_expected } = self;
+        let done = DecimalBytes(*bytes_done);
+        match (stage.is_empty(), bytes_expected) {
+            (true, _) => None,
+            (false, Some(expected)) if bytes_done < expected => {
+                Some(format!("{stage}, {done} of about {}", DecimalBytes(*expected)))
+            }
+            (false, _) => Some(format!("{stage}, {done}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Doing;
+
+    #[test]
+    fn what_is_being_done() {
+        let text = |stage: &str, bytes_done, bytes_expected| {
+            Doing { stage: stage.to_owned(), bytes_done, bytes_expected }.to_text()
+        };
+        assert_eq!(text("", 0, Some(5)), None);
+        assert_eq!(
+            text("copying the cluster", 310_000_000, Some(2_300_000_000)).unwrap(),
+            "copying the cluster, 310.00 MB of about 2.30 GB"
+        );
+        assert_eq!(text("replaying the log", 400, Some(300)).unwrap(), "replaying the log, 400 B", "there was more");
+        assert_eq!(text("copying the cluster", 400, None).unwrap(), "copying the cluster, 400 B");
     }
 }

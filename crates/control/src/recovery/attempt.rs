@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::depot::{Depot, DepotError};
 use super::document::{Document, PointDocument, PointInstance};
+use super::progress::Silent;
 use super::sweep::Sweeper;
 use crate::control::{Control, SubmitError, spec};
 use crate::credentials::instance_spec;
@@ -38,6 +39,8 @@ pub(super) struct Attempt {
     pub(super) control: Control,
     pub(super) depot: Arc<dyn Depot>,
     pub(super) sweeper: Sweeper,
+    /// Whoever asked for the work can watch it.
+    pub(super) progress: Arc<dyn Progress>,
 }
 
 /// How work ended.
@@ -410,7 +413,7 @@ impl Attempt {
     }
 
     async fn archive(&self, cluster: &ClusterName) -> Result<Archive, DepotError> {
-        archive(&self.control, &self.depot, cluster).await
+        Ok(Archive { progress: self.progress.clone(), ..archive(&self.control, &self.depot, cluster).await? })
     }
 
     async fn report(&self, command: impl Into<Command>) -> Result<(), SubmitError> {
@@ -418,7 +421,7 @@ impl Attempt {
     }
 }
 
-/// What is kept of a cluster, as its engine sees it.
+/// What is kept of a cluster, as its engine sees it. Nobody watches what is done with it.
 pub(super) async fn archive(
     control: &Control,
     depot: &Arc<dyn Depot>,
@@ -426,15 +429,6 @@ pub(super) async fn archive(
 ) -> Result<Archive, DepotError> {
     let log = control.catalogues().of(depot, cluster);
     Ok(Archive { plane: depot.plane().await?, log, progress: Arc::new(Silent) })
-}
-
-/// Nobody is told how far it is.
-struct Silent;
-
-impl Progress for Silent {
-    fn stage(&self, _: &str) {}
-
-    fn copied(&self, _: u64) {}
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

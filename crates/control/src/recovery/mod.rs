@@ -13,6 +13,7 @@ mod depot;
 mod disaster;
 mod document;
 mod logs;
+mod progress;
 mod sweep;
 mod window;
 
@@ -36,6 +37,8 @@ pub(crate) use catalogue::Catalogues;
 pub use depot::{Depot, DepotError};
 pub use disaster::{RecoverError, Recovered, recover_clusters};
 pub use document::{Document, LayerDocument, LayerPart, PointDocument, PointInstance, referred_contents};
+pub use progress::Doing;
+pub(crate) use progress::Watched;
 pub use sweep::REFERRING_KINDS;
 pub use window::Reachable;
 
@@ -146,8 +149,12 @@ impl RecoveryLoop {
         if let Work::Restore { instance } = &work {
             self.logs.make_way_for(instance);
         }
-        let attempt =
-            Attempt { control: self.control.clone(), depot: self.depot.clone(), sweeper: self.sweeper.clone() };
+        let attempt = Attempt {
+            progress: self.control.watched().begin(&work, &self.control.view()),
+            control: self.control.clone(),
+            depot: self.depot.clone(),
+            sweeper: self.sweeper.clone(),
+        };
         self.running.spawn(async move {
             let rest = match attempt.carry_out(&work).await {
                 Ok(Ended::Recorded) => None,

@@ -12,6 +12,7 @@ use mainstay_domain::event::RecoveryPolicyChanged;
 use mainstay_domain::view::{ClusterState, RecoveryState, View};
 use mainstay_engine::conformance::recovery::MemoryArchive;
 use mainstay_types::{InstanceId, OperationId, Plan, Timestamp};
+use tokio::sync::RwLock;
 
 use crate::harness::{Ground, Layer, request, tenant};
 
@@ -23,6 +24,8 @@ struct MemoryDepot {
     away: Arc<AtomicBool>,
     /// Whether nothing may be removed yet.
     immutable: Arc<AtomicBool>,
+    /// Documents wait while this is held for writing.
+    slow: Arc<RwLock<()>>,
 }
 
 /// By kind and name.
@@ -55,6 +58,7 @@ impl Depot for MemoryDepot {
     }
 
     async fn put(&self, kind: &str, name: &str, bytes: Vec<u8>) -> Result<(), DepotError> {
+        let _turn = self.slow.read().await;
         self.documents.lock().unwrap().insert((kind.to_owned(), name.to_owned()), bytes);
         Ok(())
     }
@@ -144,6 +148,26 @@ async fn what_is_backed_up_is_proven_and_comes_back() {
     assert_eq!((&contents(&layer, "shop")["colour"][..], &contents(&layer, "copy")["colour"][..]), ("red", "blue"));
     layer.succeeded(&restore(&layer, "shop", RestoreTo::Backup(newest), None).await).await;
     assert_eq!(contents(&layer, "shop")["colour"], "blue");
+}
+
+#[tokio::test]
+async fn work_can_be_watched() {
+    let (layer, depot) = with_shop().await;
+    let doing = |id| layer.control.doing(layer.view().operation(&id).unwrap());
+    for (size, expected) in [("small", false), ("large", true)] {
+        put(&layer, "shop", size, &size.repeat(100));
+        let hold = depot.slow.write().await;
+        let operation = back_up(&layer, "shop").await;
+        layer
+            .eventually("the data is copied", || {
+                doing(operation.clone()).is_some_and(|doing| !doing.stage.is_empty() && doing.bytes_done > 0)
+            })
+            .await;
+        assert_eq!(doing(operation.clone()).unwrap().bytes_expected.is_some(), expected, "by the backup before it");
+        drop(hold);
+        layer.succeeded(&operation).await;
+        layer.eventually("nothing is done any more", || doing(operation.clone()).is_none()).await;
+    }
 }
 
 #[tokio::test]

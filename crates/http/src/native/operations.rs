@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mainstay_control::Accepted;
+use mainstay_control::{Accepted, Doing};
 use mainstay_domain::event::OperationKind;
 use mainstay_domain::view::{Operation, OperationState, Step, StepState, View};
 use mainstay_types::OperationId;
@@ -38,6 +38,9 @@ pub(super) struct OperationBody {
     #[schema(maximum = 100)]
     progress: u8,
     steps: Vec<StepBody>,
+    /// What is being done just now, where that can be watched: in backups, restores and drills.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doing: Option<DoingBody>,
     /// What came of it, where that needs saying: for how long the writes to an instance waited while it was moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "writes waited for 40 ms")]
@@ -60,6 +63,20 @@ struct StepBody {
     /// `pending`, `in progress`, `succeeded` or `failed`.
     #[schema(value_type = String, example = "in progress")]
     state: StepState,
+}
+
+/// What is being done just now. It begins anew when the control plane does.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OperationDoing)]
+struct DoingBody {
+    /// As people read it.
+    #[schema(example = "copying the cluster")]
+    stage: String,
+    /// Bytes that were copied so far, in all stages.
+    bytes_done: u64,
+    /// About how many there are, where an earlier backup tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_expected: Option<u64>,
 }
 
 /// Why an operation failed.
@@ -87,7 +104,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 async fn list(State(api): ApiState, caller: Caller, Params(params): Params<PageParams>) -> Json<OperationList> {
     let view = api.control.view();
     let own = view.operations().filter(|operation| operation.tenant == caller.tenant);
-    Json(Page::of(own.map(|operation| body(&view, operation)), &params, |operation| operation.id.clone()))
+    Json(Page::of(own.map(|operation| body(&api, &view, operation)), &params, |operation| operation.id.clone()))
 }
 
 /// Shows an operation.
@@ -103,7 +120,7 @@ async fn get(State(api): ApiState, caller: Caller, At(id): At<OperationId>) -> R
         Problem::new(Code::OperationNotFound, "no operation has this id, or it finished long ago")
             .remedy("its outcome is in the events: mainstay events")
     })?;
-    Ok(Json(body(&view, operation)))
+    Ok(Json(body(&api, &view, operation)))
 }
 
 /// The answer to a command that long work follows from: the operation, finished or not.
@@ -128,10 +145,11 @@ pub(super) async fn answer(
     })?;
     let status = if operation.is_finished() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = [(header::LOCATION, format!("/api/v1/operations/{id}"))];
-    Ok((status, location, Json(body(&view, operation))).into_response())
+    Ok((status, location, Json(body(api, &view, operation))).into_response())
 }
 
-fn body(view: &View, operation: &Operation) -> OperationBody {
+fn body(api: &Api, view: &View, operation: &Operation) -> OperationBody {
+    let doing = api.control.doing(operation).filter(|_| !operation.is_finished());
     let steps = operation.steps(view);
     let done = steps.iter().filter(|step| step.state == StepState::Succeeded).count();
     let (state, error) = match &operation.state {
@@ -146,11 +164,18 @@ fn body(view: &View, operation: &Operation) -> OperationBody {
         kind: operation.kind,
         subject: operation.subject.clone().into(),
         state,
-        progress: (100 * done / steps.len().max(1)) as u8,
+        progress: ((100 * done + doing.as_ref().map_or(0, percent)) / steps.len().max(1)) as u8,
         steps: steps.into_iter().map(|Step { name, state }| StepBody { name, state }).collect(),
+        doing: doing.map(|Doing { stage, bytes_done, bytes_expected }| DoingBody { stage, bytes_done, bytes_expected }),
         detail: operation.detail.clone(),
         error,
         created_at: operation.created_at.to_string(),
         finished_at: operation.finished_at.map(|at| at.to_string()),
     }
+}
+
+/// How much of a step is done, as far as its bytes tell. It is not over before all else is.
+fn percent(doing: &Doing) -> usize {
+    let Some(expected) = doing.bytes_expected.filter(|expected| *expected > 0) else { return 0 };
+    (u128::from(doing.bytes_done) * 100 / u128::from(expected)).min(99) as usize
 }
