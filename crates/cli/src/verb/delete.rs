@@ -45,6 +45,12 @@ impl Delete {
         }
         ended(session, &format!("deleting {}", self.name), &answer)?;
         output::message(&format!("Deleted {} with all its data.", self.name));
+        if session.client.get(&format!("/instances/{}/backups", self.name), &[("limit", "1")]).is_ok() {
+            output::message(&format!(
+                "Its last backups stay for a while; it comes back with: mainstay restore {}",
+                self.name
+            ));
+        }
         Ok(())
     }
 }

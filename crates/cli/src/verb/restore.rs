@@ -12,7 +12,7 @@ use crate::session::Session;
 /// What was typed.
 #[derive(Args)]
 pub struct Restore {
-    /// The instance
+    /// The instance; one that was deleted is made anew
     name: InstanceName,
 
     /// A time, as 2026-11-21T12:00:00Z, or a backup's id [default: the newest moment there is]
@@ -44,13 +44,19 @@ struct Wanted {
 impl Restore {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         let Self { name, at, to, yes, no_wait } = self;
+        let path = format!("/instances/{name}");
+        // One that was deleted has nothing that could be replaced.
+        let is_there = || match session.client.get(&path, &[]) {
+            Err(Failure::Refused(problem)) if problem.status == 404 => Ok(false),
+            answer => answer.map(|_| true),
+        };
         let consequence = format!("restoring {name} replaces what is in it now");
-        if to.is_none() && !yes && !prompt::confirmed(&consequence, name.as_str())? {
+        if to.is_none() && !yes && is_there()? && !prompt::confirmed(&consequence, name.as_str())? {
             return Err(Failure::usage(format!("{name} was not restored")));
         }
         let made = to.clone().unwrap_or_else(|| name.clone());
         let query: &[(&str, &str)] = if no_wait { &[] } else { &[("wait", operation::WAIT)] };
-        let answer = session.client.post(&format!("/instances/{name}/restores"), query, &Wanted { at, to })?;
+        let answer = session.client.post(&format!("{path}/restores"), query, &Wanted { at, to })?;
         if no_wait {
             return session.print_one::<resource::Operation>(&answer);
         }

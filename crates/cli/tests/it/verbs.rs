@@ -102,7 +102,7 @@ fn nothing_is_deleted_by_mistake() {
     assert!(api.seen().is_empty());
     let (code, stdout, stderr) = run(&api, &["delete", "shop", "--yes", "--force"]);
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "", "Deleted shop with all its data.\n"));
-    assert_eq!(api.seen(), ["DELETE /instances/shop?force=true&wait=1s"]);
+    assert_eq!(api.seen(), ["DELETE /instances/shop?force=true&wait=1s", "GET /instances/shop/backups?limit=1"]);
 }
 
 #[test]

@@ -56,7 +56,9 @@ impl Control {
             };
             match window.await {
                 Ok(window) => {
-                    reachable.add(window.earliest, window.latest);
+                    // Nothing that is newer than the wish to delete it is its own.
+                    let latest = instance.unwanted_since.map_or(window.latest, |since| since.min(window.latest));
+                    reachable.add(window.earliest, latest);
                     reachable.gaps.extend(window.gap);
                 }
                 Err(reason) => reachable.gaps.push(format!("backup {} is of no use: {reason}", point.id)),

@@ -13,13 +13,8 @@ pub(super) fn instance<'a>(
     name: &InstanceName,
 ) -> Result<&'a Instance, Rejection> {
     let instance = view.instance(tenant, name).ok_or_else(|| Rejection::InstanceNotFound { name: name.clone() })?;
+    refuse_unkept(context, instance)?;
     let name = || name.clone();
-    if context.recovery.of(&instance.engine).is_none() {
-        return Err(match context.recovery.is_off() {
-            true => Rejection::NoRepository,
-            false => Rejection::NotRecoverable { name: name(), engine: instance.engine.clone() },
-        });
-    }
     if instance.moving.is_some() {
         return Err(Rejection::InstanceMoving { name: name() });
     }
@@ -30,6 +25,15 @@ pub(super) fn instance<'a>(
         return Err(Rejection::InstanceDeleting { name: name() });
     }
     Ok(instance)
+}
+
+/// Refuses an instance whose engine's data can not be backed up here.
+pub(super) fn refuse_unkept(context: &Context, instance: &Instance) -> Result<(), Rejection> {
+    match context.recovery.of(&instance.engine) {
+        Some(_) => Ok(()),
+        None if context.recovery.is_off() => Err(Rejection::NoRepository),
+        None => Err(Rejection::NotRecoverable { name: instance.name.clone(), engine: instance.engine.clone() }),
+    }
 }
 
 /// Refuses an instance that does not serve.

@@ -8,14 +8,15 @@ use super::{Context, CreateInstance, Decision, Rejection, Request, recoverable};
 use crate::event::{OperationKind, RestoreRequested, Subject, SubjectKind, Until};
 use crate::view::{ClusterState, Instance, RecoveryPoint, View};
 
-/// Brings an instance back to a moment: in place, where its bindings stay valid, or as a new instance that has none.
+/// Brings an instance back to a moment: in place, where its bindings stay valid, or as a new instance that has none. One that was
+/// deleted comes back as a new instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestoreInstance {
     pub request: Request,
     pub tenant: TenantName,
     pub name: InstanceName,
     pub at: RestoreTo,
-    /// The instance that is made; none where it is restored in place.
+    /// The instance that is made; none where it is restored in place, which takes one that is there.
     pub new: Option<NewInstance>,
 }
 
@@ -41,7 +42,14 @@ impl RestoreInstance {
         if let Some(decision) = self.request.replayed(view, &self.tenant)? {
             return Ok(decision);
         }
-        let origin = recoverable::instance(view, context, &self.tenant, &self.name)?;
+        let deleted = view.deleted_instance(&self.tenant, &self.name).filter(|_| self.new.is_some());
+        let origin = match deleted {
+            Some(deleted) => {
+                recoverable::refuse_unkept(context, deleted)?;
+                deleted
+            }
+            None => recoverable::instance(view, context, &self.tenant, &self.name)?,
+        };
         let (point, until) = self.point(view, context, origin)?;
         let restore = |instance: &InstanceId, whole_cluster| RestoreRequested {
             instance: instance.clone(),
@@ -75,7 +83,12 @@ impl RestoreInstance {
         })?;
         let has_log = context.recovery.of(&origin.engine).is_some_and(|means| means.log);
         match &self.at {
-            RestoreTo::Latest => Ok((newest, Until::Latest)),
+            RestoreTo::Latest => {
+                Ok((newest, origin.unwanted_since.filter(|_| has_log).map_or(Until::Latest, Until::Time)))
+            }
+            RestoreTo::Time(time) if origin.unwanted_since.is_some_and(|since| since < *time) => {
+                Err(self.unreachable(view, origin, *time, has_log))
+            }
             RestoreTo::Backup(id) => {
                 let point = view.points_of(origin).find(|point| point.id == *id);
                 Ok((point.ok_or_else(|| Rejection::BackupNotFound { id: id.clone() })?, Until::Backup))

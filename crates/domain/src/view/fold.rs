@@ -6,8 +6,8 @@ use mainstay_types::{BackupId, BindingId, ClusterName, InstanceName, OperationId
 
 use super::{
     Binding, BindingState, Cluster, ClusterState, Credential, Drill, FINISHED_OPERATIONS, Failure, Instance,
-    InstanceKey, InstanceState, Operation, OperationState, REMEMBERED_DRILLS, Recovery, RecoveryPoint, RecoveryPolicy,
-    Restoring, Token, View,
+    InstanceKey, InstanceState, Operation, OperationState, REMEMBERED_DELETED, REMEMBERED_DRILLS, Recovery,
+    RecoveryPoint, RecoveryPolicy, Restoring, Token, View,
 };
 use crate::event::{
     BackupCompleted, BindingRequested, BindingRotated, Body, BodyError, ClusterRequested, CustodyInitialized,
@@ -65,8 +65,10 @@ impl View {
                 // Nobody waits for that any more, and its cluster is looked after again.
                 self.change_recovery(event, |recovery| recovery.restoring = None)?;
                 self.instance_state(event, InstanceState::Deleting, None)?;
+                let instance = self.instances.get_mut(&instance_key(event)?)?;
+                Arc::make_mut(instance).unwanted_since = Some(event.time);
             }
-            Body::InstanceDeleted(_) => self.remove_instance(&instance_key(event)?)?,
+            Body::InstanceDeleted(_) => self.instance_deleted(&instance_key(event)?)?,
 
             Body::ClusterRequested(body) => {
                 let name: ClusterName = id(event)?;
@@ -214,6 +216,18 @@ impl View {
         self.on_cluster.remove(&(instance.cluster.clone(), key.clone()));
         if let Some(cluster) = &instance.moving {
             self.moving_to.remove(cluster);
+        }
+        Some(())
+    }
+
+    fn instance_deleted(&mut self, key: &InstanceKey) -> Option<()> {
+        let instance = self.instances.get(key)?.clone();
+        self.remove_instance(key)?;
+        if self.points_of(&instance).next().is_some() {
+            self.deleted.push_back(instance);
+        }
+        while self.deleted.len() > REMEMBERED_DELETED {
+            self.deleted.pop_front();
         }
         Some(())
     }
@@ -376,6 +390,7 @@ fn requested_instance(event: &Event, tenant: TenantName, name: InstanceName, bod
         created_at: event.time,
         moving: None,
         recovery: Recovery::default(),
+        unwanted_since: None,
     }
 }
 

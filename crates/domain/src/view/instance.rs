@@ -42,6 +42,9 @@ pub struct Instance {
     pub moving: Option<ClusterName>,
     #[n(13)]
     pub recovery: Recovery,
+    /// When somebody wanted it gone: nothing that is newer is its own.
+    #[n(14)]
+    pub unwanted_since: Option<Timestamp>,
 }
 
 /// How far the layer has come with an instance itself; [`Instance::visible_state`] adds how its cluster is.

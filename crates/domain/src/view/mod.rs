@@ -37,6 +37,9 @@ pub const FINISHED_OPERATIONS: usize = 4096;
 /// How many drills the view remembers: those of a hundred instances over half a year. All are in the journal.
 pub const REMEMBERED_DRILLS: usize = 2_600;
 
+/// How many deleted instances the view remembers for whoever deleted one by mistake.
+pub const REMEMBERED_DELETED: usize = 1_000;
+
 /// What an instance is found by.
 pub type InstanceKey = (TenantName, InstanceName);
 
@@ -59,6 +62,8 @@ pub struct View {
     /// When somebody said that the recovery key is in a safe place.
     recovery_key_acknowledged_at: Option<Timestamp>,
     points: OrdMap<BackupId, Arc<RecoveryPoint>>,
+    /// Instances that are gone and were backed up, in the order in which they went.
+    deleted: Vector<Arc<Instance>>,
     /// Drills, the oldest first.
     drills: Vector<Arc<Drill>>,
     /// Finished operations, the oldest first.
@@ -90,6 +95,13 @@ impl View {
     /// An instance by its tenant and name.
     pub fn instance(&self, tenant: &TenantName, name: &InstanceName) -> Option<&Arc<Instance>> {
         self.instances.get(&(tenant.clone(), name.clone()))
+    }
+
+    /// The instance that had this name last, where it was deleted and something is left that it can be made of again.
+    pub fn deleted_instance(&self, tenant: &TenantName, name: &InstanceName) -> Option<&Arc<Instance>> {
+        let (named, gone) = (|it: &&Arc<Instance>| it.tenant == *tenant && it.name == *name, self.deleted.iter().rev());
+        let latest = gone.filter(|_| self.instance(tenant, name).is_none()).find(named)?;
+        self.points_of(latest).next().is_some().then_some(latest)
     }
 
     /// An instance by its id.

@@ -352,6 +352,7 @@ impl View {
         let mut points: Vec<_> = [None, Some(instance.id.clone())]
             .into_iter()
             .flat_map(|of| self.points_on(&instance.cluster, of.as_ref()))
+            .filter(|point| instance.unwanted_since.is_none_or(|since| point.ended_at <= since))
             .collect();
         points.sort_by_key(|point| point.ended_at);
         points.into_iter()

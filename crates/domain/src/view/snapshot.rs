@@ -10,7 +10,7 @@ use crate::event::Event;
 
 impl View {
     /// The version of the snapshot's form. A snapshot of another version is not read: the journal is replayed.
-    pub const FORMAT: u32 = 2;
+    pub const FORMAT: u32 = 3;
 }
 
 /// The owned form that a snapshot is read into before the indexes are rebuilt.
@@ -42,6 +42,8 @@ struct Stored {
     points: Vec<RecoveryPoint>,
     #[n(12)]
     drills: Vec<Drill>,
+    #[n(13)]
+    deleted: Vec<Instance>,
 }
 
 impl<C> Encode<C> for View {
@@ -50,7 +52,7 @@ impl<C> Encode<C> for View {
         encoder: &mut Encoder<W>,
         context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.array(13)?.u64(self.sequence)?.encode_with(self.time, context)?;
+        encoder.array(14)?.u64(self.sequence)?.encode_with(self.time, context)?;
         records(encoder, context, self.instances.values().map(Arc::as_ref))?;
         records(encoder, context, self.clusters.values().map(Arc::as_ref))?;
         records(encoder, context, self.bindings.values().map(Arc::as_ref))?;
@@ -60,7 +62,8 @@ impl<C> Encode<C> for View {
         encoder.u64(self.custody_position)?.encode_with(self.scrubbed_at, context)?;
         encoder.encode_with(self.recovery_key_acknowledged_at, context)?;
         records(encoder, context, self.points.values().map(Arc::as_ref))?;
-        records(encoder, context, self.drills.iter().map(Arc::as_ref))
+        records(encoder, context, self.drills.iter().map(Arc::as_ref))?;
+        records(encoder, context, self.deleted.iter().map(Arc::as_ref))
     }
 }
 
@@ -106,6 +109,7 @@ impl<'b, C> Decode<'b, C> for View {
             view.insert_point(point);
         }
         view.drills = stored.drills.into_iter().map(Arc::new).collect();
+        view.deleted = stored.deleted.into_iter().map(Arc::new).collect();
         view.finished = stored.finished.into_iter().collect();
         Ok(view)
     }

@@ -2,8 +2,8 @@
 
 use mainstay_domain::command::{
     BackUpInstance, BackupDone, BackupExpiry, BackupFailure, ClusterFailure, ClusterStart, DrillDone, InstanceFailure,
-    InstanceProvisioned, NewInstance, RestoreDone, RestoreFailure, RestoreInstance, RestoreTo, RunDrill,
-    SetRecoveryPolicy, StartOutcome,
+    InstanceProvisioned, InstanceRemoved, NewInstance, RestoreDone, RestoreFailure, RestoreInstance, RestoreTo,
+    RunDrill, SetRecoveryPolicy, StartOutcome,
 };
 use mainstay_domain::event::{
     BackupCompleted, ClusterRestored, DrillFailed, DrillPassed, RecoveryPolicyChanged, RestoreCompleted, Until,
@@ -252,6 +252,43 @@ fn a_copy_is_made_first_and_filled_then() {
     assert!(!layer.view.operation(&operation).unwrap().is_finished());
     assert_eq!(due(&layer), [Work::Restore { instance: id }]);
     assert_eq!(instance(&layer, "copy").recovery.restoring.as_ref().unwrap().origin, instance(&layer, "shop").id);
+}
+
+#[test]
+fn what_was_deleted_is_made_anew_as_it_was_before() {
+    let mut layer = with(&["shop", "blog"]);
+    let gone = instance(&layer, "shop").id.clone();
+    let first = backed_up(&mut layer, "shop");
+    layer.now = layer.now.plus_seconds(60);
+    let delete = layer.delete("shop", true);
+    layer.submit(delete).unwrap();
+    let unwanted_since = layer.now;
+    layer.now = layer.now.plus_seconds(60);
+    layer.submit(InstanceRemoved { instance: gone.clone() }).unwrap();
+    // The cluster goes on without it.
+    let later = backed_up(&mut layer, "blog");
+
+    let in_place = restore(&mut layer, "shop", RestoreTo::Latest);
+    assert_eq!(layer.submit(in_place).unwrap_err().code(), "instance_not_found");
+    let anew = |layer: &mut Layer, at| {
+        let mut command = restore(layer, "shop", at);
+        let (name, id) = ("shop".parse().unwrap(), InstanceId::from_random(layer.draw()));
+        command.new = Some(NewInstance { name, id, busy_ports: Default::default() });
+        command
+    };
+    for at in [RestoreTo::Time(unwanted_since.plus_seconds(1)), RestoreTo::Backup(later)] {
+        let command = anew(&mut layer, at.clone());
+        let code = layer.submit(command).unwrap_err().code();
+        assert!(["time_unreachable", "backup_not_found"].contains(&code), "{at:?} is {code}");
+    }
+    let command = anew(&mut layer, RestoreTo::Latest);
+    layer.submit(command).unwrap();
+    let restored: View = minicbor::decode(&minicbor::to_vec(&layer.view).unwrap()).unwrap();
+    assert_eq!(restored, layer.view);
+    let restoring = instance(&layer, "shop").recovery.restoring.clone().unwrap();
+    assert_eq!((restoring.origin, restoring.backup), (gone, first));
+    assert_eq!(restoring.until, Until::Time(unwanted_since));
+    assert_eq!(layer.view.deleted_instance(&tenant(), &"shop".parse().unwrap()), None, "another has its name");
 }
 
 #[test]

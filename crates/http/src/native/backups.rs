@@ -1,11 +1,13 @@
 //! Backups, and what is brought back from them.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use mainstay_control::{Reachable, busy_ports, draw_id};
 use mainstay_domain::command::{BackUpInstance, NewInstance, Rejection, Request, RestoreInstance, RestoreTo};
-use mainstay_domain::view::{Proof, RecoveryPoint};
+use mainstay_domain::view::{Instance, Proof, RecoveryPoint, View};
 use mainstay_types::{InstanceId, InstanceName, OperationId, Role, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -54,7 +56,7 @@ struct NewRestore {
     /// A moment (RFC 3339) or a backup's id; the newest that there is where nothing is said.
     #[schema(example = "2026-11-21T12:00:00Z")]
     at: Option<String>,
-    /// What to call the new instance that it is restored to; in place where nothing is said.
+    /// What to call the new instance that it is restored to; in place where nothing is said, or what it was called where it was deleted.
     #[schema(value_type = Option<String>)]
     to: Option<InstanceName>,
 }
@@ -65,7 +67,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(restore))
 }
 
-/// Lists what an instance can be restored from, the newest last.
+/// Lists what an instance can be restored from, the newest last. One that was deleted has its backups for a month, or until another has
+/// its name.
 #[utoipa::path(
     get, path = "/instances/{name}/backups", operation_id = "list_backups", tag = "recovery",
     params(("name" = String, Path, description = "The instance's name."), PageParams),
@@ -78,7 +81,7 @@ async fn list(
     Params(params): Params<PageParams>,
 ) -> Result<Json<BackupList>, Problem> {
     let view = api.control.view();
-    let instance = view.instance(&caller.tenant, &name).ok_or(Rejection::InstanceNotFound { name })?;
+    let instance = origin(&view, &caller, &name).ok_or(Rejection::InstanceNotFound { name })?;
     let proof = instance.recovery.proof.as_ref();
     let backups = view.points_of(instance).map(|point| body(point, proof));
     Ok(Json(Page::of(backups, &params, |backup| format!("{} {}", backup.ended_at, backup.id))))
@@ -117,7 +120,7 @@ async fn create(
 /// Brings an instance back to a moment, in place or as a new instance.
 ///
 /// Needs the role operator. In place its bindings stay valid, and what is replaced can be had back in the same way. A new instance has
-/// no bindings.
+/// no bindings. One that was deleted is made anew, under its old name where no other is said.
 #[utoipa::path(
     post, path = "/instances/{name}/restores", operation_id = "restore_instance", tag = "recovery",
     params(("name" = String, Path, description = "The instance's name."), WaitParams, IdempotencyHeader),
@@ -137,13 +140,17 @@ async fn restore(
     body: Body<NewRestore>,
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
-    let at = moment(body.value.at.as_deref())?;
-    if let RestoreTo::Time(time) = at {
-        refuse_unreachable(&api, &caller, &name, time).await?;
+    let mut at = moment(body.value.at.as_deref())?;
+    let view = api.control.view();
+    let mut to = body.value.to.clone();
+    // What else is wrong with the request its decision says.
+    if let Some(origin) = origin(&view, &caller, &name) {
+        at = reachable(&api, origin, at).await?;
+        to = to.or(origin.unwanted_since.map(|_| name.clone()));
     }
-    let busy_ports = if body.value.to.is_some() { busy_ports() } else { Default::default() };
+    let busy_ports = if to.is_some() { busy_ports() } else { Default::default() };
     let accepted = submit_drawn(|| {
-        let new = body.value.to.clone().map(|name| NewInstance {
+        let new = to.clone().map(|name| NewInstance {
             name,
             id: InstanceId::from_random(draw_id()),
             busy_ports: busy_ports.clone(),
@@ -167,21 +174,32 @@ fn moment(at: Option<&str>) -> Result<RestoreTo, Problem> {
     })
 }
 
-/// Refuses a moment that nothing in the repository leads to, while the caller is there to read which ones can be had.
-async fn refuse_unreachable(api: &Api, caller: &Caller, name: &InstanceName, time: Timestamp) -> Result<(), Problem> {
-    let view = api.control.view();
-    // What else is wrong with the request its decision says.
-    let Some(instance) = view.instance(&caller.tenant, name) else { return Ok(()) };
-    if view.points_of(instance).next().is_none() {
-        return Ok(());
+/// The instance that has a name, or that had it.
+fn origin<'a>(view: &'a View, caller: &Caller, name: &InstanceName) -> Option<&'a Instance> {
+    let there = view.instance(&caller.tenant, name);
+    there.or_else(|| view.deleted_instance(&caller.tenant, name)).map(Arc::as_ref)
+}
+
+/// Refuses a moment that nothing in the repository leads to, while the caller is there to read which ones can be had. The newest of an
+/// instance that was deleted is a moment of its life, whatever its cluster has been since.
+async fn reachable(api: &Api, origin: &Instance, at: RestoreTo) -> Result<RestoreTo, Problem> {
+    let wanted = match at {
+        RestoreTo::Time(time) => Some(time),
+        RestoreTo::Latest if origin.unwanted_since.is_some() => None,
+        at => return Ok(at),
+    };
+    if api.control.view().points_of(origin).next().is_none() {
+        return Ok(at);
     }
-    let reachable = api.control.reachable(instance).await;
-    if reachable.holds(time) {
-        return Ok(());
+    let reachable = api.control.reachable(origin).await;
+    match wanted.or(reachable.latest()) {
+        Some(time) if reachable.holds(time) => Ok(RestoreTo::Time(time)),
+        _ => {
+            let wanted = wanted.map_or_else(|| "its last moment".to_owned(), |time| time.to_string());
+            let detail = format!("instance {} can not be restored to {wanted}", origin.name);
+            Err(Problem::new(Code::TimeUnreachable, detail).field("at").remedy(told(&reachable)))
+        }
     }
-    Err(Problem::new(Code::TimeUnreachable, format!("instance {name} can not be restored to {time}"))
-        .field("at")
-        .remedy(told(&reachable)))
 }
 
 /// The moments that can be had, as a sentence.

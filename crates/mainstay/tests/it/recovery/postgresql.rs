@@ -91,7 +91,7 @@ fn a_moment_between_two_writes_is_had_as_a_copy_and_in_place() {
     assert!(refused.contains("can not be restored to") && refused.contains("use a time within"), "{refused}");
     let refused = layer.cli(&["restore", "shop", "--at", "2199-01-01T00:00:00Z", "--yes"]).fail(1);
     assert!(refused.contains("use a time within"), "{refused}");
-    reached(&layer, &after);
+    reached(&layer, "shop", &after);
 
     layer.cli(&["restore", "shop", "--at", &between, "--to", "before"]).succeed();
     let copy = uri_of(&layer.bind("before", "web"));
@@ -103,6 +103,38 @@ fn a_moment_between_two_writes_is_had_as_a_copy_and_in_place() {
     assert_eq!(layer.psql(&other, "SELECT a FROM t"), "7", "nobody else is touched");
     layer.cli(&["restore", "shop", "--at", &after, "--yes"]).succeed();
     assert_eq!(layer.psql(&uri, "SELECT a FROM t ORDER BY a"), "1\n2\n3", "what was replaced is had back");
+}
+
+#[test]
+fn what_was_deleted_comes_back_as_it_was_last() {
+    let layer = protected();
+    layer.create("shop");
+    layer.create_with("own", "dedicated");
+    for name in ["shop", "own"] {
+        let uri = uri_of(&layer.bind(name, "web"));
+        layer.psql(&uri, "CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+        layer.cli(&["backup", name]).succeed();
+        layer.psql(&uri, "INSERT INTO t VALUES (2)");
+        let written = now(&layer, &uri);
+        reached(&layer, name, &written);
+        let deleted = layer.cli(&["delete", name, "--force", "--yes"]);
+        assert!(deleted.code == 0 && deleted.stderr.contains(&format!("mainstay restore {name}")), "{deleted:?}");
+        layer.cli(&["get", name]).fail(1);
+    }
+    for name in ["shop", "own"] {
+        assert_eq!(layer.api().all(&format!("/api/v1/instances/{name}/backups")).len(), 1);
+        let refused = layer.cli(&["restore", name, "--at", "2199-01-01T00:00:00Z", "--yes"]).fail(1);
+        assert!(refused.contains("use a time within"), "{refused}");
+        // Nobody is asked: nothing can be replaced.
+        layer.cli(&["restore", name]).succeed();
+        let uri = uri_of(&layer.bind(name, "web"));
+        assert_eq!(layer.psql(&uri, "SELECT a FROM t ORDER BY a"), "1\n2", "{name}");
+    }
+    layer.cli(&["delete", "shop", "--force", "--yes"]).succeed();
+    // The log has it, although no backup was made while it was there.
+    layer.cli(&["restore", "shop", "--to", "shop2"]).succeed();
+    let uri = uri_of(&layer.bind("shop2", "web"));
+    assert_eq!(layer.psql(&uri, "SELECT a FROM t ORDER BY a"), "1\n2");
 }
 
 #[test]
@@ -247,9 +279,9 @@ fn failed(layer: &Layer) {
 }
 
 /// Waits until a moment can be had back.
-fn reached(layer: &Layer, moment: &str) {
+fn reached(layer: &Layer, name: &str, moment: &str) {
     until("the log has come so far", PATIENCE, || {
-        let recovery = layer.api().get("/api/v1/instances/shop/recovery").expect(200);
+        let recovery = layer.api().get(&format!("/api/v1/instances/{name}/recovery")).expect(200);
         (recovery["window"]["latest"].as_str()? >= moment).then_some(())
     });
 }
