@@ -1,4 +1,4 @@
-use indicatif::DecimalBytes;
+use indicatif::BinaryBytes;
 use mainstay_types::Timestamp;
 use serde::Deserialize;
 
@@ -89,11 +89,11 @@ impl Doing {
     /// None while the work has not begun.
     fn to_text(&self) -> Option<String> {
         let Self { stage, bytes_done, bytes_expected } = self;
-        let done = DecimalBytes(*bytes_done);
+        let done = BinaryBytes(*bytes_done);
         match (stage.is_empty(), bytes_expected) {
             (true, _) => None,
             (false, Some(expected)) if bytes_done < expected => {
-                Some(format!("{stage}, {done} of about {}", DecimalBytes(*expected)))
+                Some(format!("{stage}, {done} of about {}", BinaryBytes(*expected)))
             }
             (false, _) => Some(format!("{stage}, {done}")),
         }
@@ -111,8 +111,8 @@ mod tests {
         };
         assert_eq!(text("", 0, Some(5)), None);
         assert_eq!(
-            text("copying the cluster", 310_000_000, Some(2_300_000_000)).unwrap(),
-            "copying the cluster, 310.00 MB of about 2.30 GB"
+            text("copying the cluster", 310 << 20, Some(2 << 30)).unwrap(),
+            "copying the cluster, 310.00 MiB of about 2.00 GiB"
         );
         assert_eq!(text("replaying the log", 400, Some(300)).unwrap(), "replaying the log, 400 B", "there was more");
         assert_eq!(text("copying the cluster", 400, None).unwrap(), "copying the cluster, 400 B");

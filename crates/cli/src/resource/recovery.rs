@@ -1,3 +1,4 @@
+use indicatif::BinaryBytes;
 use mainstay_types::Timestamp;
 use serde::Deserialize;
 
@@ -46,7 +47,7 @@ impl Resource for Backup {
             if self.proven { "yes" } else { "no" }.into(),
             self.cluster.as_str().into(),
             format!("{} {}", self.engine, self.version).into(),
-            format!("{:.1} MiB", self.bytes as f64 / f64::from(1 << 20)).into(),
+            BinaryBytes(self.bytes).to_string().into(),
             age(Some(self.ended_at)),
             Some(self.uncovered.join("; ")).filter(|text| !text.is_empty()).into(),
         ]

@@ -1,3 +1,4 @@
+use indicatif::BinaryBytes;
 use mainstay_types::Timestamp;
 use serde::Deserialize;
 
@@ -88,8 +89,10 @@ impl RepositoryStatus {
         if let Some(repository) = &self.repository {
             fields.push(("Repository", repository.location.as_str().into()));
             let size = format!(
-                "{} contents, {} bytes that take {}",
-                repository.contents, repository.raw_bytes, repository.stored_bytes
+                "{} contents, {} that take {}",
+                repository.contents,
+                BinaryBytes(repository.raw_bytes),
+                BinaryBytes(repository.stored_bytes)
             );
             fields.push(("Holds", size.into()));
             fields.push(("Key", self.key.fingerprint.clone().into()));
@@ -110,7 +113,7 @@ impl Copy {
     fn line(&self) -> String {
         let behind = match (self.behind_files, self.behind_bytes) {
             (Some(0), _) => "up to date".to_owned(),
-            (Some(files), bytes) => format!("{files} files and {} bytes behind", bytes.unwrap_or(0)),
+            (Some(files), bytes) => format!("{files} files and {} behind", BinaryBytes(bytes.unwrap_or(0))),
             (None, _) => match self.mirrored_at {
                 Some(at) => format!("was up to date at {at}"),
                 None => "never up to date".to_owned(),
@@ -137,7 +140,7 @@ impl VerificationRun {
             ("State", Cell::State(self.state.clone())),
             ("Started", moment(self.started_at)),
             ("Finished", moment(self.finished_at)),
-            ("Bytes", format!("{} of {}", self.done_bytes, self.total_bytes).into()),
+            ("Bytes", format!("{} of {}", BinaryBytes(self.done_bytes), BinaryBytes(self.total_bytes)).into()),
             ("Damaged", self.damaged_total.to_string().into()),
         ];
         if let Some(error) = &self.error {

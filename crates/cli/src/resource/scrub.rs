@@ -1,3 +1,4 @@
+use indicatif::BinaryBytes;
 use mainstay_types::Timestamp;
 use serde::Deserialize;
 
@@ -50,7 +51,7 @@ impl ScrubRun {
             ("Started", moment(self.started_at)),
             ("Finished", moment(self.finished_at)),
             ("Contents", format!("{} of {}", self.contents_done, self.contents_total).into()),
-            ("Bytes", self.bytes_done.to_string().into()),
+            ("Bytes", BinaryBytes(self.bytes_done).to_string().into()),
             ("Damaged", self.damaged_total.to_string().into()),
         ];
         if let Some(error) = &self.error {
