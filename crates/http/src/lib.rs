@@ -13,9 +13,11 @@ mod native;
 mod problem;
 mod serve;
 mod vault;
+mod window;
 
 pub use api::{Api, router};
 pub use document::openapi;
 pub use native::recovery::{CopyStanding, DeskError, RecoveryDesk, RepositoryDamage, Standing, Verification};
 pub use problem::{CODES, Problem};
 pub use serve::{Limits, serve, serve_within};
+pub use window::{RecoverySpan, RecoveryWindow};

@@ -8,6 +8,8 @@ use mainstay_journal::{ReadError, SubmitError as JournalError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::window::RecoveryWindow;
+
 /// An error in the form of RFC 9457.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Problem {
@@ -33,6 +35,9 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "see which there are with: mainstay list")]
     pub remedy: Option<String>,
+    /// The moments that can be had back, where one was asked for that can not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Box<RecoveryWindow>>,
 }
 
 /// Defines [`Code`] with its status, its published text and its title.
@@ -100,6 +105,7 @@ impl Problem {
             code: code.to_owned(),
             field: None,
             remedy: None,
+            window: None,
         }
     }
 
@@ -116,6 +122,11 @@ impl Problem {
 
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    pub(crate) fn window(mut self, window: RecoveryWindow) -> Self {
+        self.window = Some(window.into());
         self
     }
 

@@ -22,6 +22,7 @@ use crate::caller::Caller;
 use crate::input::{At, Body, IdempotencyHeader, Key, PageParams, Params, WaitParams};
 use crate::problem::{Code, Problem};
 use crate::serve::Stopping;
+use crate::window::RecoveryWindow;
 
 /// A recovery point that an instance can be restored from.
 #[derive(Debug, Serialize, ToSchema)]
@@ -197,7 +198,10 @@ async fn reachable(api: &Api, origin: &Instance, at: RestoreTo) -> Result<Restor
         _ => {
             let wanted = wanted.map_or_else(|| "its last moment".to_owned(), |time| time.to_string());
             let detail = format!("instance {} can not be restored to {wanted}", origin.name);
-            Err(Problem::new(Code::TimeUnreachable, detail).field("at").remedy(told(&reachable)))
+            Err(Problem::new(Code::TimeUnreachable, detail)
+                .field("at")
+                .remedy(told(&reachable))
+                .window(RecoveryWindow::of(&reachable)))
         }
     }
 }

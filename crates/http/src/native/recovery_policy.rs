@@ -15,6 +15,7 @@ use crate::api::{Api, ApiState};
 use crate::caller::Caller;
 use crate::input::{At, Body};
 use crate::problem::Problem;
+use crate::window::RecoveryWindow;
 
 /// How an instance is to be backed up and drilled. What is left out is the layer's default.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -61,35 +62,11 @@ struct DetailsBody {
     keep_weekly: u32,
     keep_monthly: u32,
     assertions: Vec<AssertionBody>,
-    window: WindowBody,
+    window: RecoveryWindow,
     /// Why the last backup did not come about, where it did not.
     backup_failure: Option<String>,
     /// Why the last drill did not pass, where it did not.
     drill_failure: Option<String>,
-}
-
-/// The moments that can be had back, read off the repository.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RecoveryWindow)]
-struct WindowBody {
-    #[schema(format = DateTime)]
-    earliest: Option<String>,
-    #[schema(format = DateTime)]
-    latest: Option<String>,
-    /// Spans of time, each of whose moments can be had.
-    spans: Vec<SpanBody>,
-    /// Why there is nothing between two of them.
-    gaps: Vec<String>,
-}
-
-/// A span of time, each of whose moments can be had back.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RecoverySpan)]
-struct SpanBody {
-    #[schema(format = DateTime)]
-    from: String,
-    #[schema(format = DateTime)]
-    until: String,
 }
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -141,7 +118,6 @@ async fn details(api: &Api, caller: &Caller, name: InstanceName) -> Result<Json<
     let view = api.control.view();
     let instance = view.instance(&caller.tenant, &name).ok_or(Rejection::InstanceNotFound { name })?;
     let reachable = api.control.reachable(instance).await;
-    let moment = |moment: mainstay_types::Timestamp| moment.to_string();
     let RecoveryPolicy { backup_every_seconds, drill_every_seconds, keep, assertions, .. } = &instance.recovery.policy;
     let assertion = |each: &Assertion| AssertionBody { query: each.query.clone(), expect: each.expect.clone() };
     Ok(Json(DetailsBody {
@@ -152,16 +128,7 @@ async fn details(api: &Api, caller: &Caller, name: InstanceName) -> Result<Json<
         keep_weekly: keep.weekly,
         keep_monthly: keep.monthly,
         assertions: assertions.iter().map(assertion).collect(),
-        window: WindowBody {
-            earliest: reachable.earliest().map(moment),
-            latest: reachable.latest().map(moment),
-            spans: reachable
-                .spans
-                .iter()
-                .map(|(from, until)| SpanBody { from: moment(*from), until: moment(*until) })
-                .collect(),
-            gaps: reachable.gaps.clone(),
-        },
+        window: RecoveryWindow::of(&reachable),
         backup_failure: instance.recovery.backup_failed.as_ref().map(|failure| failure.reason.clone()),
         drill_failure: instance.recovery.drill_failed.as_ref().map(|failure| failure.reason.clone()),
     }))

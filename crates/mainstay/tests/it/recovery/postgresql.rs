@@ -91,6 +91,9 @@ fn a_moment_between_two_writes_is_had_as_a_copy_and_in_place() {
     assert!(refused.contains("can not be restored to") && refused.contains("use a time within"), "{refused}");
     let refused = layer.cli(&["restore", "shop", "--at", "2199-01-01T00:00:00Z", "--yes"]).fail(1);
     assert!(refused.contains("use a time within"), "{refused}");
+    let window =
+        layer.api().post("/api/v1/instances/shop/restores", &json!({ "at": early })).expect(422)["window"].take();
+    assert!(window["earliest"].as_str().unwrap() > early.as_str() && window["gaps"] == json!([]), "{window}");
     reached(&layer, "shop", &after);
 
     layer.cli(&["restore", "shop", "--at", &between, "--to", "before"]).succeed();
