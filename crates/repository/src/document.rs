@@ -4,6 +4,7 @@ use bytes::Bytes;
 use mainstay_dataplane::Trouble;
 use mainstay_types::Timestamp;
 
+use crate::format;
 use crate::inner::Inner;
 use crate::keys::{Keys, Place};
 
@@ -54,6 +55,7 @@ pub(crate) struct Document {
 impl Inner {
     pub(crate) async fn put_document(&self, kind: &str, name: &str, bytes: Bytes) -> Result<(), DocumentError> {
         let name = named(kind, name)?;
+        self.still_keeps().await?;
         if bytes.len() > MAX_DOCUMENT {
             return Err(DocumentError::TooLarge { name, len: bytes.len() });
         }
@@ -69,7 +71,14 @@ impl Inner {
 
     pub(crate) async fn document(&self, kind: &str, name: &str) -> Result<Option<Document>, DocumentError> {
         let name = named(kind, name)?;
-        let Some(sealed) = self.files.read(&path(&name), None).await.map_err(Trouble::from)? else { return Ok(None) };
+        let path = path(&name);
+        let read = || self.files.read(&path, None);
+        let mut found = read().await.map_err(Trouble::from)?;
+        if found.is_none() {
+            self.is_there().await?;
+            found = read().await.map_err(Trouble::from)?;
+        }
+        let Some(sealed) = found else { return Ok(None) };
         match open(&self.keys, &name, sealed) {
             Ok(document) => Ok(Some(document)),
             Err(reason) => Err(DocumentError::Damaged { name, reason }),
@@ -81,14 +90,33 @@ impl Inner {
             return Err(DocumentError::Name { text: shown(kind) });
         }
         let folder = format!("{DOCUMENTS}{kind}/");
-        let listed = self.files.list(&folder).await.map_err(Trouble::from)?;
+        let list = || self.files.list(&folder);
+        let mut listed = list().await.map_err(Trouble::from)?;
+        if listed.is_empty() {
+            self.is_there().await?;
+            listed = list().await.map_err(Trouble::from)?;
+        }
         let names = listed.into_iter().filter_map(|file| file.path.strip_prefix(&folder).map(str::to_owned));
         // Kinds may lie below kinds.
         Ok(names.filter(|name| is_part(name)).collect())
     }
 
+    /// Whether nothing is there because there is nothing: a disk that is not mounted looks the same.
+    async fn is_there(&self) -> Result<(), Trouble> {
+        if self.files.read(format::FILE, None).await?.is_some() {
+            return Ok(());
+        }
+        self.set_outdated();
+        Err(Trouble::unavailable(format!(
+            "{} is not at {} any more: see that the disk is mounted",
+            format::FILE,
+            self.location
+        )))
+    }
+
     /// Nobody waits for a copy or for room that is given back meanwhile: neither needs a document to stay.
     pub(crate) async fn remove_document(&self, kind: &str, name: &str) -> Result<bool, DocumentError> {
+        self.still_keeps().await?;
         match self.document(kind, name).await {
             Ok(None) => return Ok(false),
             Ok(Some(document)) => {

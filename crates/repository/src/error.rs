@@ -57,6 +57,12 @@ pub enum MirrorError {
     Itself { location: Location },
     #[error("{location} holds another repository ({found}, not {id}), which is left as it is; name an empty location")]
     Another { location: Location, found: uuid::Uuid, id: uuid::Uuid },
+    #[error(
+        "a layer has gone on with the copy at {location} as its own repository, and it is left as it is; name another location, or remove \
+         {} there if it is to be a copy again",
+        crate::keeper::FILE
+    )]
+    Kept { location: Location },
     #[error("the repository cannot be read")]
     From(#[source] Trouble),
     #[error(

@@ -1,5 +1,6 @@
 //! What the operations of one repository share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use crate::Location;
 use crate::files::{Failure, Files};
+use crate::keeper::Tenure;
 use crate::keys::Keys;
 use crate::lock::WriterLock;
 use crate::pack::{self, Complete, Pack, PackBuilder};
@@ -28,6 +30,10 @@ pub(crate) struct Inner {
     /// What streams are taken in by.
     pub(crate) pieces: BufferPool,
     state: Mutex<State>,
+    /// Nobody's where nobody said for whom this process writes, as in a tool.
+    tenure: Mutex<Option<Tenure>>,
+    /// Whether what lies there is not what was read when the repository was opened.
+    outdated: AtomicBool,
     /// Held by whoever changes what records say, from the decision until it is written.
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// Held by whoever removes packs and records, and by whoever needs them to stay.
@@ -57,6 +63,8 @@ impl Inner {
             workshop: Workshop::default(),
             pieces,
             state: Mutex::new(state),
+            tenure: Mutex::default(),
+            outdated: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
             removing: tokio::sync::Mutex::default(),
         }
@@ -119,6 +127,23 @@ impl Inner {
 
     /// May this process write now?
     pub(crate) async fn may_write(self: &Arc<Self>) -> Result<(), Trouble> {
+        self.still_keeps().await?;
         self.lock.hold(self).await
+    }
+
+    pub(crate) fn tenure(&self) -> Option<Tenure> {
+        *self.tenure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_tenure(&self, tenure: Tenure) {
+        *self.tenure.lock().unwrap_or_else(PoisonError::into_inner) = Some(tenure);
+    }
+
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_outdated(&self) {
+        self.outdated.store(true, Ordering::Relaxed);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! LOCATION/mainstay-repository.json      plain: what this is, and how to restore from it
+//! LOCATION/mainstay-keeper.json          plain: the layer that keeps it
 //! LOCATION/packs/ab/<blake3>             chunks, compressed and sealed one by one, and a sealed table of them at the end
 //! LOCATION/index/<sequence>-<random>     sealed: which chunks lie where, which contents are of which chunks, whose they are
 //! LOCATION/documents/<kind>/<name>       sealed, small
@@ -28,6 +29,7 @@ mod format;
 mod index;
 mod ingest;
 mod inner;
+mod keeper;
 mod keys;
 mod load;
 mod location;
@@ -49,6 +51,7 @@ use tokio::task::JoinHandle;
 pub use credentials::Credentials;
 pub use document::{DocumentError, MAX_DOCUMENT};
 pub use error::{MirrorError, OpenError};
+pub use keeper::{KeepError, Keeper};
 pub use location::{InvalidLocation, Location};
 pub use mirror::{Behind, Mirrored, Newest};
 pub use recovery_key::{InvalidKeyText, KeyShare, RecoveryKey, SplitError};

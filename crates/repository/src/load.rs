@@ -160,24 +160,32 @@ impl Inner {
                 && !state.stale.contains(&file.path)
         };
         for file in listed.iter().filter(is_new).cloned().collect::<Vec<_>>() {
-            let Some(mut bytes) = self.files.read(&file.path, None).await? else { return Err(removed_by_another()) };
+            let Some(mut bytes) = self.files.read(&file.path, None).await? else {
+                return Err(self.removed_by_another());
+            };
             let record = Record::open(&self.keys, &file.path, &mut bytes);
             let record = record.map_err(|why| Trouble::unavailable(format!("{} is damaged: {why}", file.path)))?;
             if record.summary.is_some() {
-                return Err(removed_by_another());
+                return Err(self.removed_by_another());
             }
             self.state().take(file.path, file.len, record);
         }
         let listed: HashSet<String> = listed.into_iter().map(|file| file.path).collect();
         let gone = self.state().records.keys().any(|name| !listed.contains(name));
-        if gone { Err(removed_by_another()) } else { Ok(()) }
+        if gone { Err(self.removed_by_another()) } else { Ok(()) }
     }
-}
 
-fn removed_by_another() -> Trouble {
-    Trouble::unavailable(
-        "another process has given room back in this repository since it was opened here; open it again",
-    )
+    /// The same for whoever misses something. While this process removes by itself no other one does.
+    pub(crate) async fn look_again(&self) -> Result<(), Trouble> {
+        if self.lock.is_removing() { Ok(()) } else { self.catch_up().await }
+    }
+
+    fn removed_by_another(&self) -> Trouble {
+        self.set_outdated();
+        Trouble::unavailable(
+            "another process has given room back in this repository since it was opened here; try again",
+        )
+    }
 }
 
 impl State {

@@ -82,7 +82,7 @@ impl WriterLock {
 
     /// Says that this process removes, if no other one writes. The word is taken back by [`removed`](Self::removed).
     pub(crate) async fn begin_removing(&self, inner: &Arc<Inner>) -> Result<(), Trouble> {
-        self.hold(inner).await?;
+        inner.may_write().await?;
         self.removing.store(true, Ordering::Relaxed);
         self.write().await?;
         let alone = match self.others().await {
@@ -103,6 +103,10 @@ impl WriterLock {
     pub(crate) async fn removed(&self) -> Result<(), Failure> {
         self.removing.store(false, Ordering::Relaxed);
         self.write().await
+    }
+
+    pub(crate) fn is_removing(&self) -> bool {
+        self.removing.load(Ordering::Relaxed)
     }
 
     /// Takes the word back.

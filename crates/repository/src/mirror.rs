@@ -16,6 +16,7 @@ use crate::document::{self, DOCUMENTS};
 use crate::files::{Failure, Files, Listed};
 use crate::format::{self, Format, Unreadable};
 use crate::inner::Inner;
+use crate::keeper;
 use crate::pack::{self, PACKS};
 use crate::record::{INDEX, Record};
 use crate::{Credentials, Location, MirrorError, OpenError, Progress};
@@ -141,10 +142,13 @@ impl Inner {
         Files::at(to, credentials).map_err(MirrorError::Open)
     }
 
-    /// Whether a copy of this repository is there; another one is refused.
+    /// Whether a copy of this repository is there; another one is refused, and one that a layer has gone on with.
     async fn recognise(&self, there: &Files, to: &Location) -> Result<bool, MirrorError> {
         let location = || to.clone();
         let failed = |failure| MirrorError::Open(OpenError::of(to, failure));
+        if there.read(keeper::FILE, None).await.map_err(failed)?.is_some() {
+            return Err(MirrorError::Kept { location: location() });
+        }
         let Some(text) = there.read(format::FILE, None).await.map_err(failed)? else { return Ok(false) };
         match Format::parse(&text) {
             Ok(format) if format.id == self.id => Ok(true),

@@ -20,8 +20,8 @@ use crate::inner::Inner;
 use crate::keys::Keys;
 use crate::recipe::Recipe;
 use crate::{
-    Behind, Credentials, DocumentError, Location, MirrorError, Mirrored, OpenError, Progress, RecoveryKey, Report,
-    VerifyOptions, ingest, load, pack,
+    Behind, Credentials, DocumentError, KeepError, Location, MirrorError, Mirrored, OpenError, Progress, RecoveryKey,
+    Report, VerifyOptions, ingest, load, pack,
 };
 
 /// The published name of this backend.
@@ -137,6 +137,24 @@ impl Repository {
             Err(OpenError::Absent { .. }) => Self::create(config, key).await,
             opened => opened,
         }
+    }
+
+    /// Keeps the repository for a layer from now on: nobody else is to change it. Refused where another layer keeps it, or
+    /// another process began to since this one did, in `epoch`. Answers the epoch that begins.
+    ///
+    /// Who finds out that another one keeps it writes and removes nothing any more.
+    pub async fn keep_for(&self, layer: Uuid, epoch: Option<u64>) -> Result<u64, KeepError> {
+        self.inner.keep_for(layer, epoch, false).await
+    }
+
+    /// The same, whoever kept it until now.
+    pub async fn take_over_for(&self, layer: Uuid) -> Result<u64, KeepError> {
+        self.inner.keep_for(layer, None, true).await
+    }
+
+    /// Whether it has to be opened anew: another process has removed something, keeps it now, or the place was away.
+    pub fn is_outdated(&self) -> bool {
+        self.inner.is_outdated()
     }
 
     /// Its copies have the same.

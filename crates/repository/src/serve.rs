@@ -163,6 +163,10 @@ impl Inner {
                 if read.is_none() && !last {
                     continue;
                 }
+                if read.is_none() {
+                    // What another process has moved is not damaged, and neither is what is not mounted.
+                    self.look_again().await?;
+                }
                 for (place, at) in span.chunks {
                     let start = (at.offset - span.range.start) as usize;
                     let bytes = read.as_ref().and_then(|read| read.get(start..start + at.stored_len as usize));

@@ -117,6 +117,8 @@ impl Inner {
         options: VerifyOptions,
         progress: impl Fn(Progress) + Send + Sync,
     ) -> Result<Report, Trouble> {
+        // What another process has removed is not missing.
+        self.look_again().await?;
         let mut files = Vec::new();
         for folder in [INDEX, PACKS, DOCUMENTS] {
             files.extend(self.files.list(folder).await.map_err(Trouble::from)?);

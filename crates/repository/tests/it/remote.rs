@@ -1,6 +1,6 @@
 //! Locations on other machines: real servers, where this machine has them.
 //!
-//! `MAINSTAY_TEST_GARAGE`, `MAINSTAY_TEST_WSGIDAV` name the programs where they are not on the path.
+//! `MAINSTAY_TEST_GARAGE`, `MAINSTAY_TEST_RCLONE` and `MAINSTAY_TEST_SSHD` name the programs where they are not on the path.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -96,21 +96,67 @@ async fn works_at(location: &str, copy: &str, credentials: Credentials) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_lives_on_web_dav() {
-    let Some(program) = program("MAINSTAY_TEST_WSGIDAV", "wsgidav") else { return };
+    let Some(program) = program("MAINSTAY_TEST_RCLONE", "rclone") else { return };
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
-    let file = directory.path().join("wsgidav.yaml");
-    let root = directory.path().join("root");
-    std::fs::create_dir(&root).unwrap();
-    let text = format!(
-        "host: 127.0.0.1\nport: {port}\nserver: cheroot\nprovider_mapping:\n  '/': '{}'\nhttp_authenticator:\n  domain_controller: \
-         null\n  accept_basic: true\n  accept_digest: false\n  default_to_digest: false\nsimple_dc:\n  user_mapping:\n    '*':\n      me:\n        password: secret\n",
-        root.display()
+    let _server = start(
+        Command::new(program)
+            .args(["serve", "webdav", "--user", "me", "--pass", "secret", "--addr"])
+            .arg(format!("127.0.0.1:{port}"))
+            .arg(directory.path()),
     );
-    std::fs::write(&file, text).unwrap();
-    let _server = start(Command::new(program).arg("--config").arg(&file));
     let credentials = Credentials::Password { user: "me".into(), password: "secret".to_owned().into() };
     let at = |path: &str| format!("webdav://127.0.0.1:{port}/{path}");
+    works_at(&at("backups/one"), &at("backups/two"), credentials).await;
+}
+
+/// Tells the child process where the server's directory is: OpenSSH reads which hosts it knows from the user's own files, so that
+/// the child gets an `ssh` of its own first on its path.
+const SFTP: &str = "MAINSTAY_TEST_SFTP";
+
+#[test]
+fn a_repository_lives_on_sftp() {
+    let Some(program) = program("MAINSTAY_TEST_SSHD", "sshd") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let port = free_port();
+    let keygen = |name: &str| {
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(root.join(name)).status();
+        assert!(made.unwrap().success());
+        std::fs::read_to_string(root.join(name).with_extension("pub")).unwrap()
+    };
+    std::fs::write(root.join("known_hosts"), format!("[127.0.0.1]:{port} {}", keygen("host"))).unwrap();
+    std::fs::write(root.join("authorized_keys"), keygen("client")).unwrap();
+    let settings = format!(
+        "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host\nPidFile none\nAuthorizedKeysFile {0}/authorized_keys\n\
+         StrictModes no\nUsePAM no\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n",
+        root.display()
+    );
+    std::fs::write(root.join("sshd_config"), settings).unwrap();
+    // As root it wants the directory that its service would make.
+    let _ = std::fs::create_dir_all("/run/sshd");
+    let _server = start(Command::new(program).arg("-D").arg("-f").arg(root.join("sshd_config")));
+    let bin = root.join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let script = format!("#!/bin/sh\nexec /usr/bin/ssh -o UserKnownHostsFile={}/known_hosts \"$@\"\n", root.display());
+    std::fs::write(bin.join("ssh"), script).unwrap();
+    std::fs::set_permissions(bin.join("ssh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "remote::a_process_with_an_ssh_of_its_own", "--nocapture"])
+        .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
+        .env(SFTP, format!("{port} {}", root.display()))
+        .status();
+    assert!(child.unwrap().success());
+}
+
+/// The child.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_with_an_ssh_of_its_own() {
+    let Ok(told) = std::env::var(SFTP) else { return };
+    let (port, root) = told.split_once(' ').unwrap();
+    let credentials = Credentials::KeyFile(format!("{root}/client").into());
+    let at = |path: &str| format!("sftp://127.0.0.1:{port}{root}/{path}");
     works_at(&at("backups/one"), &at("backups/two"), credentials).await;
 }
 

@@ -1,0 +1,121 @@
+//! Who keeps a repository: the one layer that knows what is still needed, and may therefore remove what is not.
+//!
+//! After a recovery onto a new machine there are two that know the key, when the old one comes back. So a file at the
+//! root names the one that keeps the repository, and whoever writes for a layer reads it again before it changes anything:
+//! each time in a directory, and wherever that takes a request, where it was not read for [`FRESH`]. It is replaced without any lock
+//! or condition, which not all locations have: who wrote it last keeps the repository, and of two that took over at the same
+//! moment the other one finds out. What that one wrote meanwhile is too much, and never too little: contents are
+//! removed by their claims, and room is given back by nobody beside another writer ([`crate::lock`]).
+
+use std::time::{Duration, Instant};
+
+use mainstay_dataplane::Trouble;
+use mainstay_types::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::files::Failure;
+use crate::inner::Inner;
+
+pub(crate) const FILE: &str = "mainstay-keeper.json";
+
+/// How long the file counts as read where that takes a request: a small part of the hour that unreferred content is left alone.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// Who keeps a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeper {
+    version: u8,
+    /// Which data directory it is whose layer does.
+    pub layer: Uuid,
+    /// Goes up whenever a process begins to keep it, so that two with copies of one data directory are told apart.
+    pub epoch: u64,
+    /// Where it runs, for people.
+    pub host: String,
+    pub since: String,
+}
+
+/// Why a repository is not kept for a layer.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    #[error("another layer keeps it: {0}")]
+    Another(Keeper),
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+/// For whom this process writes, and when that was last known to be right.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tenure {
+    layer: Uuid,
+    epoch: u64,
+    read_at: Instant,
+}
+
+// === impl Keeper ===
+
+impl std::fmt::Display for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { layer, host, since, .. } = self;
+        write!(f, "the layer {layer} on {host}, since {since}")
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Keeps the repository for a layer, if no other one does, or `whoever` does. `epoch` is the one that this process began before.
+    pub(crate) async fn keep_for(&self, layer: Uuid, epoch: Option<u64>, whoever: bool) -> Result<u64, KeepError> {
+        let found = self.keeper().await?;
+        if let Some(keeper) = &found
+            && !whoever
+            && (keeper.layer != layer || epoch.is_some_and(|epoch| epoch != keeper.epoch))
+        {
+            return Err(KeepError::Another(keeper.clone()));
+        }
+        let keeper = Keeper {
+            version: 1,
+            layer,
+            epoch: found.map_or(1, |keeper| keeper.epoch + 1),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            since: Timestamp::now().to_string(),
+        };
+        let text = serde_json::to_vec_pretty(&keeper).expect("a keeper is plain JSON");
+        self.files.write(FILE, text.into()).await.map_err(Trouble::from)?;
+        self.set_tenure(Tenure { layer, epoch: keeper.epoch, read_at: Instant::now() });
+        Ok(keeper.epoch)
+    }
+
+    async fn keeper(&self) -> Result<Option<Keeper>, Trouble> {
+        let Some(text) = self.files.read(FILE, None).await? else { return Ok(None) };
+        let keeper = serde_json::from_slice(&text).map_err(|error| {
+            Failure::Unavailable(format!("{FILE} cannot be read: {error}; take the repository over to write it anew"))
+        });
+        Ok(Some(keeper?))
+    }
+
+    /// Refuses to change anything where this process does not keep the repository any more, or where that is gone.
+    pub(crate) async fn still_keeps(&self) -> Result<(), Trouble> {
+        let Some(tenure) = self.tenure() else { return Ok(()) };
+        if !self.files.is_directory() && tenure.read_at.elapsed() < FRESH {
+            return Ok(());
+        }
+        match self.keeper().await? {
+            Some(keeper) if keeper.layer == tenure.layer && keeper.epoch == tenure.epoch => {
+                self.set_tenure(Tenure { read_at: Instant::now(), ..tenure });
+                Ok(())
+            }
+            Some(keeper) => {
+                self.set_outdated();
+                Err(Trouble::unavailable(format!("the repository is kept by another layer now: {keeper}")))
+            }
+            None => {
+                self.set_outdated();
+                Err(Trouble::unavailable(format!(
+                    "{FILE} is not at {} any more: see that the disk is mounted",
+                    self.location
+                )))
+            }
+        }
+    }
+}
