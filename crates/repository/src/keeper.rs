@@ -22,6 +22,9 @@ pub(crate) const FILE: &str = "mainstay-keeper.json";
 /// How long the file counts as read where that takes a request: a small part of the hour that unreferred content is left alone.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// What to do where two layers are there.
+const GO_ON: &str = "end one of the two, and if it is the other one, go on here with: mainstay repository take-over";
+
 /// Who keeps a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keeper {
@@ -38,7 +41,7 @@ pub struct Keeper {
 /// Why a repository is not kept for a layer.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
-    #[error("another layer keeps it: {0}")]
+    #[error("the repository is kept by another layer, {0}; {GO_ON}")]
     Another(Keeper),
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -57,7 +60,7 @@ pub(crate) struct Tenure {
 impl std::fmt::Display for Keeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { layer, host, since, .. } = self;
-        write!(f, "the layer {layer} on {host}, since {since}")
+        write!(f, "{layer} on {host}, since {since}")
     }
 }
 
@@ -107,7 +110,7 @@ impl Inner {
             }
             Some(keeper) => {
                 self.set_outdated();
-                Err(Trouble::unavailable(format!("the repository is kept by another layer now: {keeper}")))
+                Err(Trouble::unavailable(format!("the repository is kept by another layer now, {keeper}; {GO_ON}")))
             }
             None => {
                 self.set_outdated();

@@ -25,6 +25,10 @@ pub struct Repository {
 enum Action {
     /// Show the repository, its copies and its key, and what somebody should do
     Status,
+    /// Make it this layer's own, though another layer keeps it, or another repository is there than before
+    ///
+    /// The other layer writes and removes nothing there any more. Where the place is empty a new repository is begun.
+    TakeOver,
     /// Read all that it holds and name what a damaged file belongs to
     ///
     /// Exits with 1 where something is damaged.
@@ -45,8 +49,11 @@ impl Repository {
     /// Does it. The number is the exit code: 1 where something is damaged.
     pub(crate) fn run(self, session: &Session) -> Result<u8, Failure> {
         match self.action {
-            Action::Status => {
-                let answer = session.client.get("/recovery", &[])?;
+            action @ (Action::Status | Action::TakeOver) => {
+                let answer = match action {
+                    Action::TakeOver => session.client.post("/recovery/take-over", &[], &serde_json::json!({}))?,
+                    _ => session.client.get("/recovery", &[])?,
+                };
                 let status: RepositoryStatus = output::read(&answer)?;
                 print(session, &answer, &status.details())?;
                 Ok(u8::from(!status.is_ready()))

@@ -1,5 +1,6 @@
 //! Where backups are kept, as the control plane sees it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -26,6 +27,9 @@ pub trait Depot: Send + Sync + 'static {
 
     /// Removes a document, where there is one. Answers whether there is none any more: one that may not be removed yet stays.
     async fn remove(&self, kind: &str, name: &str) -> Result<bool, DepotError>;
+
+    /// Is told which documents, by kind and name, can not be read, each time that was looked for.
+    fn tell_damaged(&self, _documents: &BTreeSet<String>) {}
 }
 
 /// Why the depot did not do what it was asked to.

@@ -12,6 +12,8 @@ mod passwords;
 mod recovery;
 mod repair;
 mod restart;
+mod shelf;
 mod simulation;
 mod statements;
+mod sweeps;
 mod work;

@@ -1,12 +1,12 @@
 //! Backups, restores and drills, driven by the control plane on the fake engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use mainstay_control::{Depot, DepotError, draw_id, referred_contents};
-use mainstay_dataplane::{Address, DataPlane, Inventory, Owner, Stored, Trouble};
+use mainstay_dataplane::{DataPlane, Inventory};
 use mainstay_domain::command::{BackUpInstance, NewInstance, RestoreInstance, RestoreTo, RunDrill, SetRecoveryPolicy};
 use mainstay_domain::event::RecoveryPolicyChanged;
 use mainstay_domain::view::{ClusterState, RecoveryState, View};
@@ -15,12 +15,17 @@ use mainstay_types::{InstanceId, OperationId, Plan, Timestamp};
 use tokio::sync::RwLock;
 
 use crate::harness::{Ground, Layer, request, tenant};
+use crate::shelf::{Shelf, ShelvingPlane};
 
 /// A depot in memory, which outlives the control planes that use it.
 #[derive(Default, Clone)]
-struct MemoryDepot {
-    archive: MemoryArchive,
-    documents: Arc<Mutex<Documents>>,
+pub struct MemoryDepot {
+    pub archive: MemoryArchive,
+    pub documents: Arc<Mutex<Documents>>,
+    /// What was kept in it, long enough ago for sweeps to look at.
+    pub shelf: Shelf,
+    /// What it was last told of documents that can not be read.
+    pub damaged: Arc<Mutex<BTreeSet<String>>>,
     away: Arc<AtomicBool>,
     /// Whether nothing may be removed yet.
     immutable: Arc<AtomicBool>,
@@ -31,30 +36,17 @@ struct MemoryDepot {
 /// By kind and name.
 type Documents = BTreeMap<(String, String), Vec<u8>>;
 
-struct Nothing;
-
-#[async_trait]
-impl Inventory for Nothing {
-    async fn contents(&self, _: Owner, _: Option<Address>, _: usize) -> Result<Vec<Stored>, Trouble> {
-        Ok(Vec::new())
-    }
-
-    async fn reclaim(&self) -> Result<u64, Trouble> {
-        Ok(0)
-    }
-}
-
 #[async_trait]
 impl Depot for MemoryDepot {
     async fn plane(&self) -> Result<Arc<dyn DataPlane>, DepotError> {
         if self.away.load(Ordering::SeqCst) {
             return Err(DepotError::Unavailable("its disk is not mounted".into()));
         }
-        Ok(self.archive.archive().plane)
+        Ok(Arc::new(ShelvingPlane { plane: self.archive.archive().plane, shelf: self.shelf.clone() }))
     }
 
     async fn inventory(&self) -> Result<Arc<dyn Inventory>, DepotError> {
-        Ok(Arc::new(Nothing))
+        Ok(Arc::new(self.shelf.clone()))
     }
 
     async fn put(&self, kind: &str, name: &str, bytes: Vec<u8>) -> Result<(), DepotError> {
@@ -79,10 +71,14 @@ impl Depot for MemoryDepot {
         }
         Ok(may_go)
     }
+
+    fn tell_damaged(&self, documents: &BTreeSet<String>) {
+        documents.clone_into(&mut self.damaged.lock().unwrap());
+    }
 }
 
 /// A layer with a depot and a ready instance, `shop`, that holds something.
-async fn with_shop() -> (Layer, MemoryDepot) {
+pub async fn with_shop() -> (Layer, MemoryDepot) {
     let depot = MemoryDepot::default();
     let mut ground = Ground::in_memory().await;
     ground.depot = Some(Arc::new(depot.clone()));
@@ -93,7 +89,7 @@ async fn with_shop() -> (Layer, MemoryDepot) {
     (layer, depot)
 }
 
-fn put(layer: &Layer, instance: &str, key: &str, text: &str) {
+pub fn put(layer: &Layer, instance: &str, key: &str, text: &str) {
     let (port, database) = place(layer, instance);
     assert!(layer.fake().put(port, &database, key, text));
 }
@@ -108,7 +104,7 @@ fn place(layer: &Layer, instance: &str) -> (u16, String) {
     (layer.view().cluster(&instance.cluster).unwrap().port, instance.id.suffix().to_owned())
 }
 
-async fn back_up(layer: &Layer, name: &str) -> OperationId {
+pub async fn back_up(layer: &Layer, name: &str) -> OperationId {
     let command = BackUpInstance { request: request(), tenant: tenant(), name: name.parse().unwrap() };
     layer.submit(command).await.unwrap().operation.unwrap()
 }

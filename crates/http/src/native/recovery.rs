@@ -33,6 +33,9 @@ pub trait RecoveryDesk: Send + Sync + 'static {
     /// The recovery key in shares, of which so many make it again.
     async fn shares(&self, shares: u8, threshold: u8) -> Result<Vec<SecretString>, DeskError>;
 
+    /// Makes the repository this layer's own, whoever kept it until now and whatever was there; the standing tells what came of it.
+    async fn take_over(&self);
+
     /// Begins to read everything; where that is done already, it goes on.
     fn begin_verification(&self, bytes_per_second: Option<u64>);
 
@@ -59,6 +62,8 @@ pub struct Standing {
     pub repository_id: Option<String>,
     /// Why it cannot be used now.
     pub trouble: Option<String>,
+    /// Documents that can not be read.
+    pub damaged_documents: Vec<String>,
     /// None while custody is sealed.
     pub key_fingerprint: Option<String>,
     pub contents: u64,
@@ -258,6 +263,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(key))
         .routes(routes!(split))
         .routes(routes!(acknowledge))
+        .routes(routes!(take_over))
         .routes(routes!(begin_verification, show_verification))
 }
 
@@ -322,6 +328,21 @@ async fn acknowledge(State(api): ApiState, caller: Caller) -> Result<StatusCode,
     allowed(&api, &caller)?;
     api.control.submit(caller.actor, AcknowledgeRecoveryKey {}).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Makes the repository this layer's own.
+///
+/// Needs the role admin for every tenant. Another layer that kept it until now writes and removes nothing there any more, and
+/// where the repository of this layer is gone another one is gone on with, or a new one begun.
+#[utoipa::path(
+    post, path = "/recovery/take-over", operation_id = "take_over_repository", tag = "recovery",
+    responses((status = 200, description = "How it is now, and what somebody should do.", body = RecoveryBody))
+)]
+async fn take_over(State(api): ApiState, caller: Caller) -> Result<Json<RecoveryBody>, Problem> {
+    let desk = allowed(&api, &caller)?;
+    desk.take_over().await;
+    let acknowledged_at = api.control.view().recovery_key_acknowledged_at();
+    Ok(Json(RecoveryBody::of(Some(desk.standing().await), acknowledged_at)))
 }
 
 /// Begins to read all that the repository holds and compare it with its digests.
@@ -428,6 +449,13 @@ fn reminders(standing: Option<&Standing>, acknowledged: bool) -> Vec<String> {
         reminders.push(format!("nothing is backed up at present: {trouble}"));
     }
     let behind = standing.copies.iter().filter_map(|copy| Some((&copy.location, copy.trouble.as_ref()?)));
+    if let [first, others @ ..] = &standing.damaged_documents[..] {
+        reminders.push(format!(
+            "the repository's document {first} is damaged{}: put documents/{first} back from a copy; until then no room is given back that \
+             was taken before that was found",
+            if others.is_empty() { String::new() } else { format!(", and {} others", others.len()) }
+        ));
+    }
     reminders.extend(behind.map(|(location, trouble)| format!("the copy at {location} is not kept up: {trouble}")));
     reminders
 }

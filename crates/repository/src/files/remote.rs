@@ -18,8 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The slowest line that is put up with: 1 Mbit/s, on which a pack takes two minutes.
 const SLOWEST_BYTES_PER_SECOND: u64 = 128 << 10;
 
+/// What a listing of many requests may take as a whole, as bytes that come in that time: an hour. Each request is waited for by itself.
+const LONGEST_LISTING: u64 = 3_600 * SLOWEST_BYTES_PER_SECOND;
+
 /// How often a request is sent that fails in a way that may pass. It outlives the restart of a server.
 const ATTEMPTS: u32 = 4;
+
+/// How often one is sent that nobody answers: whoever waits is to be told.
+const UNANSWERED: u32 = 2;
 
 /// Before the second attempt; each further one waits twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -92,12 +98,12 @@ impl Remote {
             let recursive = self.atomic;
             while let Some(folder) = open.pop() {
                 let options = ListOptions { recursive, ..ListOptions::default() };
-                let mut lister = match self.operator.lister_options(&folder, options).await {
+                let mut lister = match in_time(self.operator.lister_options(&folder, options)).await {
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     lister => lister?,
                 };
                 loop {
-                    let entry = match lister.try_next().await {
+                    let entry = match in_time(lister.try_next()).await {
                         Err(error) if error.kind() == ErrorKind::NotFound => break,
                         entry => entry?,
                     };
@@ -119,9 +125,17 @@ impl Remote {
             }
             Ok(found)
         };
-        // A listing is many requests, of which there are more the more files there are.
-        attempt(&format!("listing {folder}"), 64 * crate::pack::PACK_LEN as u64, list).await
+        attempt(&format!("listing {folder}"), LONGEST_LISTING, list).await
     }
+}
+
+/// One of the requests of an operation that takes many.
+async fn in_time<T>(request: impl Future<Output = opendal::Result<T>>) -> opendal::Result<T> {
+    let unanswered = || {
+        let reason = format!("no answer within {} s", PATIENCE.as_secs());
+        opendal::Error::new(ErrorKind::Unexpected, reason).set_temporary()
+    };
+    tokio::time::timeout(PATIENCE, request).await.unwrap_or_else(|_| Err(unanswered()))
 }
 
 async fn attempt<T, F>(what: &str, len: u64, request: impl Fn() -> F) -> Result<T, Failure>
@@ -131,16 +145,18 @@ where
     let patience = PATIENCE + Duration::from_secs(len / SLOWEST_BYTES_PER_SECOND);
     let mut pause = PAUSE;
     let mut attempt = 1;
+    let mut unanswered = 0;
     loop {
         let failure = match tokio::time::timeout(patience, request()).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) if !may_pass(&error) => return Err(Failure::of_store(what, &error)),
             Ok(Err(error)) => Failure::of_store(what, &error),
             Err(_) => {
-                Failure::Unavailable(format!("{what}: no answer within {} s, {attempt} times", patience.as_secs()))
+                unanswered += 1;
+                Failure::Unavailable(format!("{what}: no answer within {} s, {unanswered} times", patience.as_secs()))
             }
         };
-        if attempt >= ATTEMPTS {
+        if attempt >= ATTEMPTS || unanswered >= UNANSWERED {
             return Err(failure);
         }
         tracing::debug!(what, attempt, %failure, "the repository's location did not do it; trying again");

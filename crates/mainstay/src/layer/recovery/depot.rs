@@ -2,6 +2,8 @@
 //!
 //! A repository that is away keeps nobody from starting or serving; what cannot be backed up meanwhile is planned anew.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +12,13 @@ use bytes::Bytes;
 use mainstay_control::{Depot, DepotError};
 use mainstay_custody::RecordError;
 use mainstay_dataplane::{DataPlane, Inventory};
-use mainstay_repository::{Config, DocumentError, Location, OpenError, Repository};
+use mainstay_repository::{Config, DocumentError, KeepError, Location, OpenError, RecoveryKey, Repository};
 use mainstay_types::chain;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::key::LayerRecoveryKey;
+use super::tenure::TenureFile;
 
 /// How long a repository may take to be opened: its index is read, from far away.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -27,18 +31,22 @@ pub(crate) struct RepositoryDepot {
     opening: tokio::sync::Mutex<Opening>,
     /// Why it cannot be used now.
     trouble: Mutex<Option<String>>,
+    damaged: Mutex<BTreeSet<String>>,
 }
 
 /// What a repository is opened with.
 struct Opener {
     config: Config,
     key: LayerRecoveryKey,
+    tenure: TenureFile,
 }
 
 #[derive(Default)]
 struct Opening {
     repository: Option<Repository>,
     failed_at: Option<Instant>,
+    /// Since when this process keeps it, as the repository counts.
+    epoch: Option<u64>,
 }
 
 /// Why there is no repository now.
@@ -57,6 +65,23 @@ enum Closed {
     },
     #[error(transparent)]
     Open(OpenError),
+    #[error("{} cannot be used, which says which repository this layer has; see its owner and mode", path.display())]
+    Tenure {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(
+        "the repository {wanted} of this layer is not at {location}, where {}; see that the disk is mounted, or go on with what is there with: \
+         mainstay repository take-over", found.map_or("there is none".to_owned(), |found| format!("{found} is"))
+    )]
+    Missing { location: Location, wanted: Uuid, found: Option<Uuid> },
+    #[error("nothing is written to {location} or removed there")]
+    Kept {
+        location: Location,
+        #[source]
+        source: KeepError,
+    },
     #[error("the repository at {location} did not open within {} s", OPEN_TIMEOUT.as_secs())]
     Slow { location: Location },
     #[error("{0}")]
@@ -66,19 +91,32 @@ enum Closed {
 // === impl RepositoryDepot ===
 
 impl RepositoryDepot {
-    pub fn new(config: Config, key: LayerRecoveryKey) -> Self {
-        Self { opener: Some(Opener { config, key }), opening: tokio::sync::Mutex::default(), trouble: Mutex::default() }
+    pub fn new(config: Config, key: LayerRecoveryKey, tenure: TenureFile) -> Self {
+        Self {
+            opener: Some(Opener { config, key, tenure }),
+            opening: tokio::sync::Mutex::default(),
+            trouble: Mutex::default(),
+        }
     }
 
     /// The depot of a repository that is open already.
     pub fn of(repository: Repository) -> Self {
-        let opening = Opening { repository: Some(repository), failed_at: None };
-        Self { opener: None, opening: tokio::sync::Mutex::new(opening), trouble: Mutex::default() }
+        let opening = Opening { repository: Some(repository), ..Opening::default() };
+        Self {
+            opener: None,
+            opening: tokio::sync::Mutex::new(opening),
+            trouble: Mutex::default(),
+            damaged: Mutex::default(),
+        }
     }
 
     /// The repository, which is made where there is none.
     pub async fn repository(&self) -> Result<Repository, DepotError> {
         let mut opening = self.opening.lock().await;
+        if let Some(repository) = opening.repository.take_if(|open| open.is_outdated() && self.opener.is_some()) {
+            tracing::info!(location = %repository.location(), "the backup repository has changed, and is opened anew");
+            let_go(repository).await;
+        }
         if let Some(repository) = &opening.repository {
             return Ok(repository.clone());
         }
@@ -86,10 +124,23 @@ impl RepositoryDepot {
             let reason = self.trouble().unwrap_or_default();
             return Err(unavailable(Closed::Before(reason)));
         }
-        match self.open().await {
-            Ok(repository) => {
+        self.open_in(&mut opening, false).await
+    }
+
+    /// Makes the repository this layer's own, whoever kept it until now and whatever was there before.
+    pub async fn take_over(&self) -> Result<(), DepotError> {
+        let mut opening = self.opening.lock().await;
+        if let Some(repository) = opening.repository.take_if(|_| self.opener.is_some()) {
+            let_go(repository).await;
+        }
+        self.open_in(&mut opening, true).await.map(drop)
+    }
+
+    async fn open_in(&self, opening: &mut Opening, whatever: bool) -> Result<Repository, DepotError> {
+        match self.open(opening.epoch, whatever).await {
+            Ok((repository, epoch)) => {
                 tracing::info!(location = %repository.location(), id = %repository.id(), "the backup repository is open");
-                opening.repository = Some(repository.clone());
+                *opening = Opening { repository: Some(repository.clone()), failed_at: None, epoch: Some(epoch) };
                 self.is_well();
                 Ok(repository)
             }
@@ -107,31 +158,38 @@ impl RepositoryDepot {
         self.opening.try_lock().ok()?.repository.clone()
     }
 
-    /// Why it cannot be used now.
+    /// How it is: asked for, where nothing is known against it.
+    pub async fn health(&self) -> Option<String> {
+        if let Some(trouble) = self.trouble() {
+            return Some(trouble);
+        }
+        self.at_hand()?.backend_health().await.trouble
+    }
+
+    /// Why it cannot be used now, as far as that is known.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its documents that can not be read, as far as that was found.
+    pub fn damaged(&self) -> Vec<String> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Lets go of it.
     pub async fn close(&self) {
         let open = self.opening.lock().await.repository.take();
-        if let Some(repository) = open
-            && let Err(trouble) = repository.close().await
-        {
-            tracing::warn!(error = chain(&trouble), "the backup repository was not let go of in order");
+        if let Some(repository) = open {
+            let_go(repository).await;
         }
     }
 
-    async fn open(&self) -> Result<Repository, Closed> {
+    async fn open(&self, epoch: Option<u64>, whatever: bool) -> Result<(Repository, u64), Closed> {
         let opener = self.opener.as_ref().ok_or_else(|| Closed::Before("it was closed".to_owned()))?;
         let key = opener.key.read().await.map_err(Closed::Key)?;
-        let opened = Repository::open_or_create(opener.config.clone(), &key);
-        let location = || opener.config.location.clone();
-        match tokio::time::timeout(OPEN_TIMEOUT, opened).await {
-            Ok(Ok(repository)) => Ok(repository),
-            Ok(Err(source @ OpenError::WrongKey { .. })) => Err(Closed::Foreign { location: location(), source }),
-            Ok(Err(error)) => Err(Closed::Open(error)),
-            Err(_) => Err(Closed::Slow { location: location() }),
+        match tokio::time::timeout(OPEN_TIMEOUT, opener.open(&key, epoch, whatever)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Closed::Slow { location: opener.config.location.clone() }),
         }
     }
 
@@ -166,6 +224,47 @@ impl RepositoryDepot {
     }
 }
 
+// === impl Opener ===
+
+impl Opener {
+    /// Opens the repository that this layer keeps, or makes one where it never had any. Answers since which epoch it keeps it.
+    async fn open(&self, key: &RecoveryKey, epoch: Option<u64>, whatever: bool) -> Result<(Repository, u64), Closed> {
+        let location = || self.config.location.clone();
+        let unreadable = |source| Closed::Tenure { path: self.tenure.path().to_owned(), source };
+        let tenure = self.tenure.read().map_err(unreadable)?;
+        let wanted = tenure.repository_at(&self.config.location).filter(|_| !whatever);
+        let repository = match Repository::open(self.config.clone(), key).await {
+            Err(OpenError::Absent { .. }) => match wanted {
+                Some(wanted) => return Err(Closed::Missing { location: location(), wanted, found: None }),
+                None => Repository::create(self.config.clone(), key).await.map_err(Closed::Open)?,
+            },
+            Err(source @ OpenError::WrongKey { .. }) => return Err(Closed::Foreign { location: location(), source }),
+            opened => opened.map_err(Closed::Open)?,
+        };
+        let found = repository.id();
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            return Err(Closed::Missing { location: location(), wanted, found: Some(found) });
+        }
+        // Before the repository names the layer: who was told that it keeps one has to know itself again.
+        let tenure = tenure.with(&self.config.location, found);
+        self.tenure.write(&tenure).map_err(unreadable)?;
+        let kept = match whatever {
+            true => repository.take_over_for(tenure.layer).await,
+            false => repository.keep_for(tenure.layer, epoch).await,
+        };
+        match kept {
+            Ok(epoch) => Ok((repository, epoch)),
+            Err(source) => Err(Closed::Kept { location: location(), source }),
+        }
+    }
+}
+
+async fn let_go(repository: Repository) {
+    if let Err(trouble) = repository.close().await {
+        tracing::warn!(error = chain(&trouble), "the backup repository was not let go of in order");
+    }
+}
+
 #[async_trait]
 impl Depot for RepositoryDepot {
     async fn plane(&self) -> Result<Arc<dyn DataPlane>, DepotError> {
@@ -197,6 +296,10 @@ impl Depot for RepositoryDepot {
             Err(DocumentError::Immutable { .. }) => Ok(false),
             removed => self.told(removed).map(|_| true),
         }
+    }
+
+    fn tell_damaged(&self, documents: &BTreeSet<String>) {
+        documents.clone_into(&mut self.damaged.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -10,6 +10,7 @@ mod key;
 mod kit;
 pub mod marker;
 mod salvage;
+mod tenure;
 mod verification;
 
 use std::path::PathBuf;
@@ -30,10 +31,12 @@ use crate::config::{Config, Seal};
 use self::backup::{LayerBackupState, LayerBackups};
 use self::copies::Copy;
 use self::key::LayerRecoveryKey;
+use self::tenure::TenureFile;
 use self::verification::Verifier;
 
 pub(crate) use self::depot::RepositoryDepot;
 pub(crate) use self::salvage::{Salvage, SalvageError};
+pub(crate) use self::tenure::{TakeOverError, take_over};
 
 /// The names of the parts that are files.
 const MASTER_KEY: &str = "master.key";
@@ -68,7 +71,8 @@ impl LayerRecovery {
             immutable_for: config.recovery.immutable_for,
             ..mainstay_repository::Config::new(place.location.clone(), place.credentials.clone())
         };
-        let depot = Arc::new(RepositoryDepot::new(repository, key.clone()));
+        let tenure = TenureFile::of(&config.data_dir);
+        let depot = Arc::new(RepositoryDepot::new(repository, key.clone(), tenure));
         Some(Self::of(config, place.location.clone(), key, depot))
     }
 
@@ -124,7 +128,8 @@ impl RecoveryDesk for LayerRecovery {
         Standing {
             location: self.location.to_string(),
             repository_id: repository.map(|repository| repository.id().to_string()),
-            trouble: self.depot.trouble(),
+            trouble: self.depot.health().await,
+            damaged_documents: self.depot.damaged(),
             key_fingerprint: self.key.read().await.ok().map(|key| key.fingerprint()),
             contents: statistics.contents,
             raw_bytes: statistics.raw_bytes,
@@ -145,6 +150,11 @@ impl RecoveryDesk for LayerRecovery {
         let key = self.key.read().await.map_err(|error| DeskError::Unavailable(error.into()))?;
         let made = key.split(shares, threshold).map_err(|error| DeskError::Numbers(error.to_string()))?;
         Ok(made.iter().map(|share| SecretString::from(share.to_text().as_str())).collect())
+    }
+
+    async fn take_over(&self) {
+        // Why it did not come about is the trouble that the standing tells.
+        let _ = self.depot.take_over().await;
     }
 
     fn begin_verification(&self, bytes_per_second: Option<u64>) {

@@ -65,12 +65,16 @@ impl Verifier {
         depot: &RepositoryDepot,
         bytes_per_second: Option<u64>,
     ) -> Result<(Vec<RepositoryDamage>, u64), VerifyError> {
-        let repository = depot.repository().await?;
         let options = VerifyOptions { bytes_per_second };
         let progress = |progress: mainstay_repository::Progress| {
             self.change(|latest| (latest.done_bytes, latest.total_bytes) = (progress.done_bytes, progress.total_bytes));
         };
-        let report = repository.verify(options, progress).await?;
+        let repository = depot.repository().await?;
+        let report = match repository.verify(options, progress).await {
+            // Another process has removed something since it was opened here.
+            Err(_) if repository.is_outdated() => depot.repository().await?.verify(options, progress).await?,
+            report => report?,
+        };
         if report.is_whole() {
             return Ok((Vec::new(), report.unlisted));
         }

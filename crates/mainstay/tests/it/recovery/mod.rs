@@ -3,8 +3,10 @@
 mod away;
 mod disaster;
 mod everything;
+mod keepers;
 mod layer;
 mod postgresql;
+mod remotes;
 mod sample;
 
 use std::path::Path;
@@ -34,6 +36,11 @@ fn backed_up(layer: &Layer) {
         let newest = layer.api().get("/api/v1/status").expect(200)["journal"]["sequence"].as_u64()?;
         (standing(layer)["layer_backup"]["sequence"].as_u64()? >= newest).then_some(())
     });
+}
+
+/// How many documents of a kind a repository has.
+fn documents(repository: &Path, kind: &str) -> usize {
+    std::fs::read_dir(repository.join("documents").join(kind)).unwrap().count()
 }
 
 /// The recovery key as the kit has it, in a file.

@@ -1,0 +1,125 @@
+//! One layer keeps a repository; what others did to it, or that it is not there, is found out and told from damage.
+
+use bytes::Bytes;
+use mainstay_dataplane::{DataPlane, Delete, Deletion, IngestError, Inventory, Owner, ServeError, Trouble};
+use mainstay_repository::{Credentials, KeepError, MirrorError, VerifyOptions};
+use uuid::Uuid;
+
+use crate::{files, gives, hints, ingest, noise, open, read, source};
+
+const DOCUMENT: Bytes = Bytes::from_static(b"text");
+
+fn layers() -> (Uuid, Uuid) {
+    (Uuid::from_u128(1), Uuid::from_u128(2))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_layer_keeps_it_until_another_takes_it_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = layers();
+    let old = open(directory.path()).await;
+    old.keep_for(first, None).await.unwrap();
+    let receipt = ingest(&old, &noise(1, 300_000)).await;
+    old.put_document("points", "a", DOCUMENT).await.unwrap();
+
+    let new = open(directory.path()).await;
+    let refused = new.keep_for(second, None).await.unwrap_err();
+    assert!(matches!(&refused, KeepError::Another(keeper) if keeper.layer == first), "{refused}");
+    assert!(!old.is_outdated());
+    new.take_over_for(second).await.unwrap();
+
+    let wrote = old.ingest_stream(source(&noise(2, 1000)), hints()).await.unwrap_err();
+    assert!(
+        matches!(&wrote, IngestError::Trouble(trouble) if trouble.to_string().contains("another layer")),
+        "{wrote}"
+    );
+    assert!(old.is_outdated());
+    assert!(old.put_document("points", "b", DOCUMENT).await.is_err());
+    assert!(old.remove_document("points", "a").await.is_err());
+    assert!(old.reclaim().await.is_err());
+    let request = Delete { owner: Owner::Backups, address: receipt.address, claim: receipt.claim };
+    assert!(old.delete_object(request.clone()).await.is_err());
+    gives(&old, &noise(1, 300_000)).await;
+    assert!(open(directory.path()).await.keep_for(first, None).await.is_err(), "it does not come back by itself");
+
+    old.close().await.unwrap();
+    ingest(&new, &noise(3, 1000)).await;
+    assert_eq!(new.delete_object(request).await, Ok(Deletion::Deleted));
+    new.reclaim().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_copies_of_one_data_directory_are_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (layer, _) = layers();
+    let one = open(directory.path()).await;
+    let epoch = one.keep_for(layer, None).await.unwrap();
+    let other = open(directory.path()).await;
+    assert!(other.keep_for(layer, None).await.unwrap() > epoch, "as after a restart");
+    assert!(one.put_document("points", "a", DOCUMENT).await.is_err());
+    let again = open(directory.path()).await;
+    assert!(
+        again.keep_for(layer, Some(epoch)).await.is_err(),
+        "the one that was there first does not begin anew by itself"
+    );
+    other.put_document("points", "a", DOCUMENT).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_has_moved_is_not_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path()).await;
+    let gone = ingest(&writer, &noise(1, 3_000_000)).await;
+    ingest(&writer, &noise(2, 1_000_000)).await;
+    let reader = open(directory.path()).await;
+    let request = Delete { owner: Owner::Backups, address: gone.address, claim: gone.claim };
+    assert_eq!(writer.delete_object(request).await, Ok(Deletion::Deleted));
+    assert!(writer.reclaim().await.unwrap() > 0);
+
+    let error = read(&reader, gone.address).await.unwrap_err();
+    assert!(matches!(error, ServeError::Trouble(Trouble::Unavailable { .. })), "{error}");
+    assert!(reader.is_outdated());
+    assert!(reader.verify(VerifyOptions::default(), |_| ()).await.is_err());
+    gives(&open(directory.path()).await, &noise(2, 1_000_000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_is_away_is_not_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mounted, aside) = (directory.path().join("repository"), directory.path().join("aside"));
+    let repository = open(&mounted).await;
+    repository.keep_for(layers().0, None).await.unwrap();
+    let receipt = ingest(&repository, &noise(1, 300_000)).await;
+    repository.put_document("points", "a", DOCUMENT).await.unwrap();
+    std::fs::rename(&mounted, &aside).unwrap();
+    std::fs::create_dir(&mounted).unwrap();
+
+    assert!(repository.documents("points").await.is_err(), "whoever sweeps must not think that there are none");
+    assert!(repository.document("points", "a").await.is_err());
+    assert!(repository.put_document("points", "b", DOCUMENT).await.is_err());
+    let request = Delete { owner: Owner::Backups, address: receipt.address, claim: receipt.claim };
+    assert!(repository.delete_object(request).await.is_err());
+    assert!(repository.reclaim().await.is_err());
+    assert!(matches!(read(&repository, receipt.address).await, Err(ServeError::Trouble(_))));
+    assert!(repository.is_outdated());
+    assert_eq!(files(&mounted, "").len(), 0, "nothing is written where the disk should be");
+    std::fs::remove_dir(&mounted).unwrap();
+    std::fs::rename(&aside, &mounted).unwrap();
+    gives(&open(&mounted).await, &noise(1, 300_000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_a_layer_has_gone_on_with_is_left_alone() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let copy = there.path().to_str().unwrap().parse().unwrap();
+    let repository = open(here.path()).await;
+    repository.keep_for(layers().0, None).await.unwrap();
+    ingest(&repository, &noise(1, 300_000)).await;
+    repository.mirror(&copy, &Credentials::None, |_| ()).await.unwrap();
+    let recovered = open(there.path()).await;
+    recovered.keep_for(layers().1, None).await.unwrap();
+    recovered.put_document("points", "a", DOCUMENT).await.unwrap();
+    let refused = repository.mirror(&copy, &Credentials::None, |_| ()).await.unwrap_err();
+    assert!(matches!(refused, MirrorError::Kept { .. }), "{refused}");
+    assert_eq!(recovered.documents("points").await.unwrap(), ["a"]);
+}
