@@ -5,11 +5,12 @@
 #   make test    the whole test suite, real engines included
 #   make lint    format, lints, floors, dependencies
 #   make bench   the benchmarks, as ratios measured in one run
-#   make soak    the end-to-end tests under load for MINUTES (30)
+#   make soak    the end-to-end tests under load for MINUTES (30), and the repository killed ROUNDS times (500)
 #
 # MAINSTAY_DATA_DIR and the other variables of docs/configuration.md work here too.
 
 MINUTES ?= 30
+ROUNDS ?= 500
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/mainstay
 
 .PHONY: up down test lint bench soak
@@ -38,4 +39,5 @@ bench:
 
 soak:
 	@scripts/setup test
+	MAINSTAY_SOAK_ROUNDS=$(ROUNDS) scripts/test --release -p mainstay-repository --test it -- crash --nocapture
 	MAINSTAY_SOAK_MINUTES=$(MINUTES) scripts/test --release -p mainstay --test it -- soak --nocapture

@@ -106,12 +106,7 @@ impl Inner {
         if self.files.read(format::FILE, None).await?.is_some() {
             return Ok(());
         }
-        self.set_outdated();
-        Err(Trouble::unavailable(format!(
-            "{} is not at {} any more: see that the disk is mounted",
-            format::FILE,
-            self.location
-        )))
+        Err(self.is_away())
     }
 
     /// Nobody waits for a copy or for room that is given back meanwhile: neither needs a document to stay.

@@ -112,13 +112,16 @@ impl Inner {
                 self.set_outdated();
                 Err(Trouble::unavailable(format!("the repository is kept by another layer now, {keeper}; {GO_ON}")))
             }
-            None => {
-                self.set_outdated();
-                Err(Trouble::unavailable(format!(
-                    "{FILE} is not at {} any more: see that the disk is mounted",
-                    self.location
-                )))
-            }
+            None => Err(self.is_away()),
         }
+    }
+
+    /// The place is not what it was.
+    pub(crate) fn is_away(&self) -> Trouble {
+        self.set_outdated();
+        Trouble::unavailable(format!(
+            "the repository is not at {} any more: see that the disk is mounted",
+            self.location
+        ))
     }
 }

@@ -275,7 +275,7 @@ impl DataPlane for Repository {
     async fn backend_health(&self) -> Health {
         let trouble = match tokio::time::timeout(HEALTH_PATIENCE, self.inner.files.read(format::FILE, None)).await {
             Ok(Ok(Some(_))) => self.inner.still_keeps().await.err().map(|trouble| trouble.to_string()),
-            Ok(Ok(None)) => Some(format!("{} is not at {} any more", format::FILE, self.inner.location)),
+            Ok(Ok(None)) => Some(self.inner.is_away().to_string()),
             Ok(Err(failure)) => Some(Trouble::from(failure).to_string()),
             Err(_) => Some(format!("{} does not answer within {} s", self.inner.location, HEALTH_PATIENCE.as_secs())),
         };

@@ -361,16 +361,16 @@ impl Attempt {
         }
         let expired = self.control.view().point(id).cloned();
         self.report(BackupExpiry { backup: id.clone() }).await?;
-        let cleared = async {
-            if let Some(expired) = expired {
-                self.trim_log(&expired).await?;
-            }
-            Ok::<_, Failure>(self.sweeper.sweep().await?)
-        };
-        match cleared.await {
+        if let Some(expired) = expired
+            && let Err(failure) = self.trim_log(&expired).await
+        {
+            // The oldest that is left may be damaged, and what is not trimmed is referred to.
+            tracing::warn!(backup = %id, error = chain(&failure), "the log is trimmed with the next backup that goes");
+        }
+        match self.sweeper.sweep().await {
             Ok(contents) => tracing::info!(backup = %id, contents, "a backup that is not kept was removed"),
-            Err(failure) => {
-                let error = chain(&failure);
+            Err(error) => {
+                let error = chain(&error);
                 tracing::warn!(backup = %id, error, "what a backup took that is gone is given back with the next that goes");
             }
         }

@@ -403,3 +403,22 @@ fn a_backup_of_a_cluster_counts_though_whom_it_was_taken_for_is_gone() {
     assert_eq!(layer.view.points_of(instance(&layer, "shop")).count(), 1);
     assert!(layer.view.operation(&operation).unwrap().is_finished());
 }
+
+#[test]
+fn of_what_is_deleted_the_newest_backup_stays_for_a_month() {
+    let mut layer = with(&["shop"]);
+    let older = backed_up(&mut layer, "shop");
+    layer.now = layer.now.plus_seconds(HOUR);
+    let newest = backed_up(&mut layer, "shop");
+    let taken = layer.now;
+    let id = instance(&layer, "shop").id.clone();
+    let delete = layer.delete("shop", true);
+    layer.submit(delete).unwrap();
+    layer.submit(InstanceRemoved { instance: id }).unwrap();
+    let expires = |layer: &Layer, backup: &BackupId| due(layer).contains(&Work::Expire { backup: backup.clone() });
+    assert!(expires(&layer, &older) && !expires(&layer, &newest), "whoever deleted it by mistake has a month");
+    layer.now = taken.plus_seconds(30 * 24 * HOUR - HOUR);
+    assert!(!expires(&layer, &newest));
+    layer.now = taken.plus_seconds(30 * 24 * HOUR + HOUR);
+    assert!(expires(&layer, &newest));
+}

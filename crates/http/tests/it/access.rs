@@ -49,6 +49,7 @@ const ROUTES_OF_ALL: [(&str, &str, u16); 10] = [
     ("GET", "/api/v1/recovery/key", 409),
     ("POST", "/api/v1/recovery/key/shares", 409),
     ("POST", "/api/v1/recovery/key/acknowledge", 409),
+    ("POST", "/api/v1/recovery/take-over", 409),
     ("GET", "/api/v1/recovery/verify", 409),
     ("POST", "/api/v1/recovery/verify", 409),
 ];

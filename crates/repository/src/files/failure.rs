@@ -18,6 +18,9 @@ const FULL: [&str; 6] = [
     "quota is reached",
 ];
 
+/// With these, servers refuse access where OpenDAL does not say so: WebDAV's, and SSH's.
+const DENIED: [&str; 3] = ["status: 401", "Permission denied", "Host key verification failed"];
+
 /// Why a file was not read, written, listed or removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
@@ -41,17 +44,19 @@ impl Failure {
 
     pub(crate) fn of_store(what: &str, error: &opendal::Error) -> Self {
         let reason = format!("{what}: {}", words(error));
-        match error.kind() {
-            _ if is_full(error) => Self::Full(reason),
-            ErrorKind::PermissionDenied => Self::Denied(reason),
-            _ => Self::Unavailable(reason),
+        if has_any(error, &FULL) {
+            Self::Full(reason)
+        } else if is_denied(error) {
+            Self::Denied(reason)
+        } else {
+            Self::Unavailable(reason)
         }
     }
 }
 
 /// Whether a request that failed so may be sent again.
 pub(crate) fn may_pass(error: &opendal::Error) -> bool {
-    error.is_temporary() && !is_full(error)
+    error.is_temporary() && !has_any(error, &FULL) && !is_denied(error)
 }
 
 impl From<Failure> for Trouble {
@@ -66,9 +71,13 @@ impl From<Failure> for Trouble {
     }
 }
 
-fn is_full(error: &opendal::Error) -> bool {
+fn is_denied(error: &opendal::Error) -> bool {
+    error.kind() == ErrorKind::PermissionDenied || has_any(error, &DENIED)
+}
+
+fn has_any(error: &opendal::Error, signs: &[&str]) -> bool {
     let text = error.to_string();
-    FULL.iter().any(|sign| text.contains(sign))
+    signs.iter().any(|sign| text.contains(sign))
 }
 
 /// The server's own words, or those of whatever could not reach it.

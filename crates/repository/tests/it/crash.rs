@@ -1,8 +1,8 @@
 //! `kill -9` at random points of mixed work.
 //!
-//! The child process is this test binary, told by its environment to work in a directory: a few tasks ingest, give up, write documents
-//! and give room back at the same time, and say on standard output what they begin and what was answered. The parent kills it,
-//! opens the repository, and holds it against what it was told. `MAINSTAY_SOAK_ROUNDS` says how often, `MAINSTAY_SEED` with
+//! The child process is this test binary, told by its environment to work in a directory: a few tasks ingest, give up, write documents,
+//! give room back and bring a copy up to date at the same time, and say on standard output what they begin and what was answered. The
+//! parent kills it, opens the repository, and holds it against what it was told; whatever the copy lists has to be whole. `MAINSTAY_SOAK_ROUNDS` says how often, `MAINSTAY_SEED` with
 //! which seed.
 
 use std::collections::BTreeMap;
@@ -13,10 +13,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use mainstay_dataplane::{Address, Claim, DataPlane, Delete, Deletion, Inventory, Owner};
-use mainstay_repository::{Repository, VerifyOptions};
+use mainstay_dataplane::{Address, Claim, DataPlane, Delete, Deletion, Inventory, Owner, Verify};
+use mainstay_repository::{Credentials, Location, OpenError, Repository, VerifyOptions};
 
-use crate::{files, gives, ingest, next, noise, open};
+use crate::{config, files, gives, ingest, key, next, noise, open};
 
 /// Tells the child where to work.
 const DIRECTORY: &str = "MAINSTAY_TEST_REPOSITORY_DIRECTORY";
@@ -51,15 +51,18 @@ fn a_repository_survives_its_process() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut chance = next(seed | 1);
     let mut model = BTreeMap::new();
-    let directory = tempfile::tempdir().unwrap();
-    let mut answers = 0;
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().join("repository");
+    let directory = directory.as_path();
+    let (mut answers, mut copies) = (0, 0);
     for _ in 0..rounds {
         chance = next(chance);
-        answers += work_and_be_killed(directory.path(), chance, &mut model);
-        runtime.block_on(holds(directory.path(), &mut model));
+        answers += work_and_be_killed(directory, chance, &mut model);
+        runtime.block_on(holds(directory, &mut model));
+        copies += u64::from(runtime.block_on(copy_holds(directory)));
     }
-    runtime.block_on(empties(directory.path()));
-    println!("{rounds} processes were killed, {answers} answers held");
+    runtime.block_on(empties(directory));
+    println!("{rounds} processes were killed, {answers} answers held, {copies} times there was a copy");
     assert!(answers > rounds, "{answers} answers in {rounds} rounds prove nothing");
 }
 
@@ -90,6 +93,9 @@ async fn work(repository: Repository, task: u64, seed: u64) {
             1 => {
                 let text = Bytes::from(format!("{task} {}", "x".repeat(chance as usize % 5000)));
                 repository.put_document("points", &format!("d{task}"), text).await.unwrap();
+            }
+            2 if task == 0 => {
+                drop(repository.mirror(&copy_of(repository.location()), &Credentials::None, |_| ()).await.unwrap())
             }
             2..9 if claims.contains_key(&id) => {
                 let claim = claims.remove(&id).unwrap();
@@ -186,6 +192,25 @@ async fn holds(directory: &Path, model: &mut BTreeMap<u64, Known>) {
     }
     let report = repository.verify(VerifyOptions::default(), |_| ()).await.unwrap();
     assert!(report.is_whole(), "{report:#?}");
+}
+
+fn copy_of(location: &Location) -> Location {
+    let Location::Directory(path) = location else { panic!("{location}") };
+    Location::Directory(path.with_file_name("copy"))
+}
+
+/// What the copy has is whole, wherever it was broken off. Answers whether there is one.
+async fn copy_holds(directory: &Path) -> bool {
+    let copy = match Repository::open(config(&directory.with_file_name("copy")), &key()).await {
+        Err(OpenError::Absent { .. }) => return false,
+        copy => copy.unwrap(),
+    };
+    for stored in copy.contents(Owner::Backups, None, 1000).await.unwrap() {
+        copy.verify_object(Verify { address: stored.address, key: None }).await.unwrap();
+    }
+    let report = copy.verify(VerifyOptions::default(), |_| ()).await.unwrap();
+    assert!(report.is_whole(), "{report:#?}");
+    true
 }
 
 /// Nothing is left when all is given up.

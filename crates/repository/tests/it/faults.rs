@@ -102,7 +102,7 @@ async fn a_flipped_bit_in_a_document_is_named() {
     assert!(repository.remove_document("points", "a").await.unwrap());
 }
 
-struct SmallDisk<'a>(&'a Path);
+pub struct SmallDisk<'a>(&'a Path);
 
 impl Drop for SmallDisk<'_> {
     fn drop(&mut self) {
@@ -110,7 +110,7 @@ impl Drop for SmallDisk<'_> {
     }
 }
 
-fn small_disk(path: &Path) -> Option<SmallDisk<'_>> {
+pub fn small_disk(path: &Path) -> Option<SmallDisk<'_>> {
     match mount("tmpfs", path, "tmpfs", MountFlags::empty(), c"size=48M") {
         Ok(()) => Some(SmallDisk(path)),
         Err(error) => {

@@ -5,6 +5,7 @@
 mod conformance;
 mod crash;
 mod faults;
+mod fickle;
 mod keepers;
 mod life;
 mod remote;

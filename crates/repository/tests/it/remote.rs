@@ -17,7 +17,7 @@ use crate::{gives, ingest, key, noise, open};
 /// How long a server may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-struct Server(Child);
+pub struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -26,7 +26,7 @@ impl Drop for Server {
     }
 }
 
-fn program(variable: &str, name: &str) -> Option<PathBuf> {
+pub fn program(variable: &str, name: &str) -> Option<PathBuf> {
     let named = std::env::var_os(variable).map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found =
@@ -37,15 +37,15 @@ fn program(variable: &str, name: &str) -> Option<PathBuf> {
     found
 }
 
-fn start(command: &mut Command) -> Server {
+pub fn start(command: &mut Command) -> Server {
     Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-async fn create(location: &Location, credentials: &Credentials) -> Repository {
+pub async fn create(location: &Location, credentials: &Credentials) -> Repository {
     let deadline = Instant::now() + START_LIMIT;
     loop {
         match Repository::create(Config::new(location.clone(), credentials.clone()), &key()).await {

@@ -26,6 +26,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// The repository of a layer.
+#[derive(Default)]
 pub(crate) struct RepositoryDepot {
     opener: Option<Opener>,
     opening: tokio::sync::Mutex<Opening>,
@@ -92,22 +93,13 @@ enum Closed {
 
 impl RepositoryDepot {
     pub fn new(config: Config, key: LayerRecoveryKey, tenure: TenureFile) -> Self {
-        Self {
-            opener: Some(Opener { config, key, tenure }),
-            opening: tokio::sync::Mutex::default(),
-            trouble: Mutex::default(),
-        }
+        Self { opener: Some(Opener { config, key, tenure }), ..Self::default() }
     }
 
     /// The depot of a repository that is open already.
     pub fn of(repository: Repository) -> Self {
         let opening = Opening { repository: Some(repository), ..Opening::default() };
-        Self {
-            opener: None,
-            opening: tokio::sync::Mutex::new(opening),
-            trouble: Mutex::default(),
-            damaged: Mutex::default(),
-        }
+        Self { opening: tokio::sync::Mutex::new(opening), ..Self::default() }
     }
 
     /// The repository, which is made where there is none.

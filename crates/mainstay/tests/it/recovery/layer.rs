@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::{arguments, backed_up, key_file, lose, protected};
-use crate::harness::{Chance, until, with_seeds};
+use crate::harness::{Chance, Layer, Options, until, with_seeds};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -128,4 +128,38 @@ fn a_recovery_that_is_killed_is_repeated() {
     layer.restart();
     assert_eq!(layer.events()[..events.len()], events[..]);
     assert_eq!(layer.cli(&["secret", "get", "secret/app-19", "--field", "password"]).succeed().trim(), "hunter2");
+}
+
+#[test]
+fn a_master_key_file_that_is_there_is_not_replaced() {
+    let keys = tempfile::tempdir().unwrap();
+    let file = keys.path().join("master.key");
+    let environment = vec![("Custody__KeyFile", file.to_str().unwrap().to_owned())];
+    let mut layer = Layer::start(Options { environment, repository: true, ..Options::default() });
+    layer.cli(&["secret", "put", "secret/app", "password=hunter2"]).succeed();
+    until("the repository is there", PATIENCE, || layer.repository().join("documents/layer").exists().then_some(()));
+    let key = key_file(&layer);
+    backed_up(&layer);
+    layer.stop();
+    lose(&layer);
+    let (repository, data) = (layer.repository(), layer.data_dir());
+    let recover = |layer: &Layer| layer.cli(&arguments(&repository, &data, &key));
+    let whole = std::fs::read(&file).unwrap();
+
+    std::fs::write(&file, "somebody else's key").unwrap();
+    let refused = recover(&layer);
+    assert!(refused.code == 1 && refused.stderr.contains("Custody:KeyFile"), "{refused:?}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"somebody else's key");
+    // One that cannot be read may be anything.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert_eq!(recover(&layer).code, 1);
+    assert!(file.is_dir());
+
+    std::fs::remove_dir(&file).unwrap();
+    let recovered = recover(&layer);
+    assert_eq!(recovered.code, 0, "{recovered:?}");
+    assert_eq!(std::fs::read(&file).unwrap(), whole);
+    layer.restart();
+    assert_eq!(layer.cli(&["secret", "get", "secret/app", "--field", "password"]).succeed().trim(), "hunter2");
 }
