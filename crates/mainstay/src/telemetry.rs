@@ -34,11 +34,10 @@ const BATCH_DELAY: Duration = Duration::from_secs(5);
 /// How long one request to the collector may take. It runs on a thread of its own, where nobody waits for it.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What dependencies tell that is no news of the layer's: PostgreSQL's notices, such as that a role is a member already, and each
-/// connection to an SFTP server.
+/// What dependencies tell that is no news of the layer's: PostgreSQL's notices, such as that a role is a member already.
 /// The S3 API has more of that. Whoever wants any of it names its target in Log:Filter, where a later directive for the same
 /// target takes the place of this one.
-const QUIETER: &str = "sqlx::postgres::notice=warn,openssh_sftp_client=warn";
+const QUIETER: &str = "sqlx::postgres::notice=warn";
 
 /// How long the end of the process waits for the last spans: they are worth less than a prompt stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -76,7 +76,8 @@ fn is_denied(error: &opendal::Error) -> bool {
 }
 
 fn has_any(error: &opendal::Error, signs: &[&str]) -> bool {
-    let text = error.to_string();
+    // The one has what OpenDAL notes of an answer, the other its causes.
+    let text = format!("{error} {}", words(error));
     signs.iter().any(|sign| text.contains(sign))
 }
 

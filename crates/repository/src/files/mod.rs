@@ -4,6 +4,7 @@ mod directory;
 mod failure;
 mod operator;
 mod remote;
+mod sftp;
 
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ pub(crate) use failure::Failure;
 
 use self::directory::Directory;
 use self::remote::Remote;
+use self::sftp::SftpServer;
 use crate::{Credentials, Location, OpenError};
 
 /// Where a file is written before it gets its name, where that takes more than one step.
@@ -44,10 +46,19 @@ impl Files {
                 }
                 Self::Directory(Directory::new(path.clone()))
             }
-            _ => Self::Remote(Remote::new(
-                operator::build(location, credentials)?,
-                matches!(location, Location::S3 { .. }),
-            )),
+            Location::Sftp { user, host, port, path } => {
+                let key = match credentials {
+                    Credentials::KeyFile(file) => Some(file.clone()),
+                    Credentials::None => None,
+                    _ => {
+                        let reason = "it takes a private key's file, or what OpenSSH is configured with";
+                        return Err(OpenError::credentials(location, reason));
+                    }
+                };
+                Self::Remote(Remote::Sftp(SftpServer::new(user.clone(), host, *port, key, path)))
+            }
+            Location::S3 { .. } => Self::Remote(Remote::Store(operator::build(location, credentials)?)),
+            Location::WebDav { .. } => Self::Remote(Remote::WebDav(operator::build(location, credentials)?)),
         })
     }
 

@@ -1,7 +1,7 @@
-//! The way to a location on another machine: OpenDAL's services.
+//! The way to a location that is spoken to over HTTP: OpenDAL's services.
 
 use mainstay_transport::Transport;
-use opendal::services::{S3, Sftp, Webdav};
+use opendal::services::{S3, Webdav};
 use opendal::{HttpTransporter, OperationContext, Operator};
 use secrecy::ExposeSecret;
 
@@ -36,24 +36,9 @@ pub(super) fn build(location: &Location, credentials: &Credentials) -> Result<Op
             over_http(location, *tls, Operator::new(service).map_err(unusable)?)
         }
         (Location::WebDav { .. }, _) => Err(OpenError::credentials(location, "it needs a user and a password")),
-        (Location::Sftp { user, host, port, path }, Credentials::KeyFile(_) | Credentials::None) => {
-            // A host whose key OpenSSH does not know is refused.
-            let mut service =
-                Sftp::default().endpoint(&format!("ssh://{host}:{port}")).root(path).known_hosts_strategy("strict");
-            if let Some(user) = user {
-                service = service.user(user);
-            }
-            if let Credentials::KeyFile(file) = credentials {
-                let file = file.to_str();
-                service = service
-                    .key(file.ok_or_else(|| OpenError::credentials(location, "the key file's path is not UTF-8"))?);
-            }
-            Operator::new(service).map_err(unusable)
+        (Location::Directory(_) | Location::Sftp { .. }, _) => {
+            unreachable!("only stores and WebDAV servers are spoken to by OpenDAL")
         }
-        (Location::Sftp { .. }, _) => {
-            Err(OpenError::credentials(location, "it takes a private key's file, or what OpenSSH is configured with"))
-        }
-        (Location::Directory(_), _) => unreachable!("a directory is no location on another machine"),
     }
 }
 

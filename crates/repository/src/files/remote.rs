@@ -10,6 +10,7 @@ use opendal::options::ListOptions;
 use opendal::{ErrorKind, Operator};
 
 use super::failure::may_pass;
+use super::sftp::SftpServer;
 use super::{Failure, Listed, unfinished};
 
 /// How long an answer is waited for, beside the time that its bytes take.
@@ -33,27 +34,28 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How OpenDAL's message begins when there is less of a file than the range that was asked for.
 const TOO_SHORT: &str = "reader got too little data";
 
-/// Files behind an OpenDAL service.
+/// Files on another machine.
 #[derive(Clone)]
-pub(crate) struct Remote {
-    operator: Operator,
-    /// Whether a write shows when it is whole, and not before.
-    atomic: bool,
+pub(crate) enum Remote {
+    /// A write shows when it is whole, and not before.
+    Store(Operator),
+    WebDav(Operator),
+    Sftp(SftpServer),
 }
 
 impl Remote {
-    pub(super) fn new(operator: Operator, atomic: bool) -> Self {
-        Self { operator, atomic }
-    }
-
     pub(super) async fn read(&self, path: &str, range: Option<Range<u64>>) -> Result<Option<Vec<u8>>, Failure> {
         let len = range.as_ref().map_or(crate::pack::PACK_LEN as u64, |range| range.end.saturating_sub(range.start));
         let range = &range;
         let read = || async {
+            let operator = match self {
+                Self::Store(operator) | Self::WebDav(operator) => operator,
+                Self::Sftp(server) => return server.read(path, range.clone()).await,
+            };
             let found = match range.clone() {
                 Some(range) if range.is_empty() => return Ok(Some(Vec::new())),
-                Some(range) => self.operator.read_with(path).range(range).await,
-                None => self.operator.read(path).await,
+                Some(range) => operator.read_with(path).range(range).await,
+                None => operator.read(path).await,
             };
             match found {
                 Ok(bytes) => Ok(Some(bytes.to_vec())),
@@ -70,24 +72,34 @@ impl Remote {
     pub(super) async fn write(&self, path: &str, bytes: Bytes) -> Result<(), Failure> {
         let what = format!("writing {path}");
         let len = bytes.len() as u64;
-        if self.atomic {
-            return attempt(&what, len, || async { self.operator.write(path, bytes.clone()).await.map(drop) }).await;
-        }
         let unfinished = unfinished();
         let write = || async {
-            self.operator.write(&unfinished, bytes.clone()).await?;
-            self.operator.rename(&unfinished, path).await
+            match self {
+                Self::Store(operator) => operator.write(path, bytes.clone()).await.map(drop),
+                Self::WebDav(operator) => {
+                    operator.write(&unfinished, bytes.clone()).await?;
+                    operator.rename(&unfinished, path).await
+                }
+                Self::Sftp(server) => server.write(&unfinished, path, &bytes).await,
+            }
         };
         let written = attempt(&what, len, write).await;
-        if written.is_err() {
+        if written.is_err() && !matches!(self, Self::Store(_)) {
             // That it cannot be removed either is found when room is reclaimed.
-            let _ = tokio::time::timeout(PATIENCE, self.operator.delete(&unfinished)).await;
+            let _ = tokio::time::timeout(PATIENCE, self.delete(&unfinished)).await;
         }
         written
     }
 
     pub(super) async fn remove(&self, path: &str) -> Result<(), Failure> {
-        attempt(&format!("removing {path}"), 0, || self.operator.delete(path)).await
+        attempt(&format!("removing {path}"), 0, || self.delete(path)).await
+    }
+
+    async fn delete(&self, path: &str) -> opendal::Result<()> {
+        match self {
+            Self::Store(operator) | Self::WebDav(operator) => operator.delete(path).await,
+            Self::Sftp(server) => server.remove(path).await,
+        }
     }
 
     pub(super) async fn list(&self, folder: &str, limit: usize) -> Result<Vec<Listed>, Failure> {
@@ -95,10 +107,24 @@ impl Remote {
             let mut found = Vec::new();
             let mut open = vec![folder.to_owned()];
             // Folder by folder, unless the service lists all below one at once.
-            let recursive = self.atomic;
+            let recursive = matches!(self, Self::Store(_));
             while let Some(folder) = open.pop() {
+                let operator = match self {
+                    Self::Store(operator) | Self::WebDav(operator) => operator,
+                    Self::Sftp(server) => {
+                        let listed = in_time(server.list(&folder)).await?;
+                        let (folders, files): (Vec<_>, Vec<_>) =
+                            listed.into_iter().partition(|listed| listed.path.ends_with('/'));
+                        open.extend(folders.into_iter().map(|folder| folder.path));
+                        found.extend(files);
+                        if found.len() >= limit {
+                            return Ok(found);
+                        }
+                        continue;
+                    }
+                };
                 let options = ListOptions { recursive, ..ListOptions::default() };
-                let mut lister = match in_time(self.operator.lister_options(&folder, options)).await {
+                let mut lister = match in_time(operator.lister_options(&folder, options)).await {
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     lister => lister?,
                 };

@@ -1,5 +1,6 @@
 //! The layer's own state: journal, secrets, tokens.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -134,6 +135,8 @@ fn a_recovery_that_is_killed_is_repeated() {
 fn a_master_key_file_that_is_there_is_not_replaced() {
     let keys = tempfile::tempdir().unwrap();
     let file = keys.path().join("master.key");
+    std::fs::write(&file, [7; 32]).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     let environment = vec![("Custody__KeyFile", file.to_str().unwrap().to_owned())];
     let mut layer = Layer::start(Options { environment, repository: true, ..Options::default() });
     layer.cli(&["secret", "put", "secret/app", "password=hunter2"]).succeed();
