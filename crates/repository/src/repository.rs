@@ -273,10 +273,14 @@ impl DataPlane for Repository {
     }
 
     async fn backend_health(&self) -> Health {
-        let trouble = match tokio::time::timeout(HEALTH_PATIENCE, self.inner.files.read(format::FILE, None)).await {
-            Ok(Ok(Some(_))) => self.inner.still_keeps().await.err().map(|trouble| trouble.to_string()),
-            Ok(Ok(None)) => Some(self.inner.is_away().to_string()),
-            Ok(Err(failure)) => Some(Trouble::from(failure).to_string()),
+        let look = async {
+            match self.inner.files.read(format::FILE, None).await? {
+                Some(_) => self.inner.still_keeps().await,
+                None => Err(self.inner.is_away()),
+            }
+        };
+        let trouble = match tokio::time::timeout(HEALTH_PATIENCE, look).await {
+            Ok(looked) => looked.err().map(|trouble| trouble.to_string()),
             Err(_) => Some(format!("{} does not answer within {} s", self.inner.location, HEALTH_PATIENCE.as_secs())),
         };
         let free_bytes = self.inner.files.free_bytes().await;

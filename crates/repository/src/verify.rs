@@ -118,7 +118,11 @@ impl Inner {
         progress: impl Fn(Progress) + Send + Sync,
     ) -> Result<Report, Trouble> {
         // What another process has removed is not missing.
-        self.look_again().await?;
+        if let Err(trouble) = self.look_again().await
+            && self.is_outdated()
+        {
+            return Err(trouble);
+        }
         let mut files = Vec::new();
         for folder in [INDEX, PACKS, DOCUMENTS] {
             files.extend(self.files.list(folder).await.map_err(Trouble::from)?);

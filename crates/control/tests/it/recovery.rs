@@ -26,6 +26,8 @@ pub struct MemoryDepot {
     pub shelf: Shelf,
     /// What it was last told of documents that can not be read.
     pub damaged: Arc<Mutex<BTreeSet<String>>>,
+    /// Whoever holds it keeps documents from being removed meanwhile.
+    pub removals: Arc<tokio::sync::Mutex<()>>,
     away: Arc<AtomicBool>,
     /// Whether nothing may be removed yet.
     immutable: Arc<AtomicBool>,
@@ -65,6 +67,7 @@ impl Depot for MemoryDepot {
     }
 
     async fn remove(&self, kind: &str, name: &str) -> Result<bool, DepotError> {
+        let _removing = self.removals.lock().await;
         let may_go = !self.immutable.load(Ordering::SeqCst);
         if may_go {
             self.documents.lock().unwrap().remove(&(kind.to_owned(), name.to_owned()));

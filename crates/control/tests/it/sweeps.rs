@@ -48,6 +48,11 @@ fn is_kept(depot: &MemoryDepot, addresses: &[Address]) -> bool {
     addresses.iter().all(|address| shelf.contains_key(address))
 }
 
+/// How many backups have a document.
+fn points(depot: &MemoryDepot) -> usize {
+    depot.documents.lock().unwrap().keys().filter(|(kind, _)| kind == "points").count()
+}
+
 /// Content that nothing refers to.
 fn abandon(depot: &MemoryDepot, text: &str) -> [Address; 1] {
     let address = Address::of(text.as_bytes());
@@ -110,11 +115,7 @@ async fn what_a_document_referred_to_is_remembered_when_it_is_damaged_later() {
     for colour in ["red", "green", "blue"] {
         back_up_change(&layer, colour).await;
     }
-    layer
-        .eventually("it was swept", || {
-            depot.documents.lock().unwrap().keys().filter(|(kind, _)| kind == "points").count() == 2
-        })
-        .await;
+    layer.eventually("it was swept", || points(&depot) == 2).await;
     let before = referred(&depot, &layer).await;
     let newest = layer.view().points_of(&layer.instance("shop")).next_back().unwrap().id.clone();
     depot.documents.lock().unwrap().insert(("points".to_owned(), newest.as_str().to_owned()), Vec::new());
@@ -122,6 +123,19 @@ async fn what_a_document_referred_to_is_remembered_when_it_is_damaged_later() {
     back_up_change(&layer, "black").await;
     layer.eventually("the rest is swept", || !is_kept(&depot, &abandoned) && !is_kept(&depot, &before[0])).await;
     assert!(is_kept(&depot, &before[1]), "what it needs is known");
+}
+
+#[tokio::test]
+async fn a_removal_that_takes_long_keeps_no_backup_waiting() {
+    let (layer, depot) = with_shop().await;
+    keep(&layer, 1).await;
+    let held = depot.removals.clone().lock_owned().await;
+    for colour in ["red", "green", "blue", "black"] {
+        back_up_change(&layer, colour).await;
+    }
+    assert_eq!(points(&depot), 4);
+    drop(held);
+    layer.eventually("the old ones go", || points(&depot) == 1).await;
 }
 
 /// Sweeps of many documents, of which the second reads none again.

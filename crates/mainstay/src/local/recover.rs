@@ -20,8 +20,7 @@ use serde_json::json;
 use super::{failed, runtime};
 use crate::config::{Config, LoadError, Log, Overrides, RepositoryPlace};
 use crate::layer::{
-    BuildError, DataDir, DataDirError, Layer, Salvage, SalvageError, TakeOverError, engines, marker, stop_all,
-    take_over,
+    BuildError, DataDir, DataDirError, Layer, Salvage, SalvageError, engines, marker, stop_all, take_over,
 };
 use crate::telemetry;
 
@@ -92,8 +91,6 @@ enum FailedRecovery {
     DataDir(#[from] DataDirError),
     #[error(transparent)]
     Salvage(#[from] SalvageError),
-    #[error(transparent)]
-    TakeOver(#[from] TakeOverError),
     #[error("the engines cannot be run")]
     User(#[from] UserError),
     #[error("the layer's own state is back, and cannot be used")]
@@ -167,7 +164,7 @@ impl Recover {
         }
         marker::set(&directory).map_err(failed)?;
         // The layer that is recovered may be running still, elsewhere: from now on it neither writes nor removes anything there.
-        take_over(repository, &directory).await?;
+        take_over(repository, &directory).await.map_err(failed)?;
         drop(held);
         say(&format!("Laying out the layer's own state of {layer_of}."));
         let file = match &self.config {

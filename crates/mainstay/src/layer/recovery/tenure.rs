@@ -6,7 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use mainstay_repository::{KeepError, Location, Repository};
+use mainstay_repository::{Location, Repository};
+use mainstay_types::chain;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -29,26 +30,17 @@ pub(crate) struct Tenure {
     pub location: Option<String>,
 }
 
-/// Why a recovered layer does not keep its repository.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TakeOverError {
-    #[error("{} cannot be written; see that its folder is writable and that there is room", path.display())]
-    File {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("the repository cannot be taken over; see that it can be written")]
-    Keep(#[source] KeepError),
-}
-
-/// Makes a repository that of the layer in a data directory, whoever kept it until now.
-pub(crate) async fn take_over(repository: &Repository, data_dir: &Path) -> Result<(), TakeOverError> {
+/// Makes a repository that of the layer in a data directory, whoever kept it until now. One that can only be read is recovered from all
+/// the same.
+pub(crate) async fn take_over(repository: &Repository, data_dir: &Path) -> io::Result<()> {
     let file = TenureFile::of(data_dir);
-    let failed = |source| TakeOverError::File { path: file.0.clone(), source };
-    let tenure = file.read().map_err(failed)?.with(repository.location(), repository.id());
-    file.write(&tenure).map_err(failed)?;
-    repository.take_over_for(tenure.layer).await.map(drop).map_err(TakeOverError::Keep)
+    let tenure = file.read()?.with(repository.location(), repository.id());
+    file.write(&tenure)?;
+    if let Err(error) = repository.take_over_for(tenure.layer).await {
+        let error = chain(&error);
+        tracing::warn!(error, "the repository is not taken over: if the layer that wrote it runs still, end that one");
+    }
+    Ok(())
 }
 
 // === impl TenureFile ===
