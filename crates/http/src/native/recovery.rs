@@ -453,7 +453,7 @@ fn reminders(standing: Option<&Standing>, acknowledged: bool) -> Vec<String> {
         reminders.push(format!(
             "the repository's document {first} is damaged{}: put documents/{first} back from a copy; until then no room is given back that \
              was taken before that was found",
-            if others.is_empty() { String::new() } else { format!(", and {} others", others.len()) }
+            if others.is_empty() { String::new() } else { format!(", and {} more", others.len()) }
         ));
     }
     reminders.extend(behind.map(|(location, trouble)| format!("the copy at {location} is not kept up: {trouble}")));
@@ -514,5 +514,8 @@ mod tests {
         let unwell = Standing { trouble: Some("gone".into()), copies: vec![copy], ..Standing::default() };
         let expected = ["nothing is backed up at present: gone", "the copy at /copy is not kept up: away"];
         assert_eq!(reminders(Some(&unwell), true), expected);
+        let damaged_documents = vec!["points/b-1".to_owned(), "points/b-2".to_owned()];
+        let damaged = reminders(Some(&Standing { damaged_documents, ..Standing::default() }), true);
+        assert!(damaged[0].contains("points/b-1 is damaged, and 1 more"), "{damaged:?}");
     }
 }
