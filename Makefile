@@ -40,4 +40,5 @@ bench:
 soak:
 	@scripts/setup test
 	MAINSTAY_SOAK_ROUNDS=$(ROUNDS) scripts/test --release -p mainstay-repository --test it -- crash --nocapture
+	MAINSTAY_SOAK_MINUTES=$(MINUTES) scripts/test --release -p mainstay-engine-postgresql --test it -- one_of_many
 	MAINSTAY_SOAK_MINUTES=$(MINUTES) scripts/test --release -p mainstay --test it -- soak --nocapture
