@@ -16,6 +16,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("mainstay-journal", &["types", "domain", "storage"]),
     ("mainstay-custody", &["types", "storage"]),
     ("mainstay-policy", &[]),
+    // What is said and signed; where facts and keys come from is others' affair.
+    ("mainstay-evidence", &[]),
     // What keeps secrets and lets callers in knows the contract alone, and neither the core nor one another.
     ("mainstay-secrets-engine", &["types", "storage", "custody"]),
     ("mainstay-secrets-kv", &["types", "custody", "secrets-engine"]),
@@ -42,13 +44,16 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("mainstay-engine-objects", &["types", "engine", "dataplane", "bucket", "objects"]),
     ("mainstay-s3", &["types", "listen", "bucket", "dataplane", "objects"]),
     // The control plane knows engines by their trait alone.
-    ("mainstay-control", &["types", "domain", "storage", "engine", "dataplane", "journal", "custody"]),
+    ("mainstay-control", &["types", "domain", "evidence", "storage", "engine", "dataplane", "journal", "custody"]),
     (
         "mainstay-http",
-        &["types", "listen", "domain", "storage", "engine", "journal", "custody", "control", "secrets", "objects"],
+        &[
+            "types", "listen", "domain", "evidence", "storage", "engine", "journal", "custody", "control", "secrets",
+            "objects",
+        ],
     ),
-    // The command line is a client like any other: it knows the API and nothing behind it.
-    ("mainstay-cli", &["types"]),
+    // The command line is a client like any other: it knows the API and nothing behind it, and what anybody verifies.
+    ("mainstay-cli", &["types", "evidence"]),
     (
         "mainstay",
         &[

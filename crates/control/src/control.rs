@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use mainstay_journal::{Journal, SubmitError as JournalError};
 use mainstay_types::{ContractRef, EngineName, Offering, OperationId, Timestamp, chain};
 use tokio::time::Instant;
 
-use crate::outside::free_bytes;
+use crate::outside::{Room, room};
 use crate::reconcile::{Occupation, Troubles};
 use crate::recovery::{Catalogues, Depot, Doing, Watched};
 
@@ -190,6 +190,11 @@ impl Control {
         self.inner.engines.values()
     }
 
+    /// The data directory; none where nothing is kept on disk.
+    pub(crate) fn data_dir(&self) -> Option<&Path> {
+        self.inner.config.data_dir.as_deref()
+    }
+
     /// Where backups are kept; none where nothing is backed up.
     pub fn depot(&self) -> Option<&Arc<dyn Depot>> {
         self.inner.config.depot.as_ref()
@@ -287,8 +292,10 @@ impl Control {
 
     fn check_reserve(&self) -> Result<(), SubmitError> {
         let Some(path) = &self.inner.config.data_dir else { return Ok(()) };
-        match free_bytes(path) {
-            Ok(free) if free < RESERVED_BYTES => Err(SubmitError::ReserveReached { path: path.clone(), free }),
+        match room(path) {
+            Ok(Room { free, .. }) if free < RESERVED_BYTES => {
+                Err(SubmitError::ReserveReached { path: path.clone(), free })
+            }
             Ok(_) => Ok(()),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "cannot see how full the disk is");

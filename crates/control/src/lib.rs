@@ -7,6 +7,7 @@
 mod control;
 mod credentials;
 mod draw;
+mod evidence;
 mod outside;
 mod reconcile;
 mod recovery;
@@ -15,6 +16,7 @@ mod tokens;
 pub use control::{Accepted, Config, Control, SubmitError, WaitError};
 pub use credentials::{Delivery, DeliveryError};
 pub use draw::{draw_id, draw_secret};
+pub use evidence::{EvidenceAsked, EvidenceError, EvidencePage};
 pub use mainstay_engine::supervise::busy_ports;
 pub use reconcile::{Reconciler, Tempo};
 pub use recovery::{

@@ -14,6 +14,7 @@ use futures::stream::{BoxStream, StreamExt};
 use mainstay_dataplane::{
     Address, Body, DataPlane, Hints, IngestError, Owner, Receipt, Serve, ServeError, Sha256, Source,
 };
+pub use mainstay_types::Assertion;
 use mainstay_types::{EngineName, InstanceId, Timestamp};
 use minicbor::{Decode, Encode};
 
@@ -144,15 +145,6 @@ pub struct Restored {
     pub newest: Timestamp,
 }
 
-/// Something that has to be true of the data, as its owner put it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assertion {
-    /// In the engine's own language: a statement of SQL, a command of Redis.
-    pub query: String,
-    /// What it has to answer, as the engine's command-line client prints it, without space around it.
-    pub expect: String,
-}
-
 /// How a restore into a scratch cluster went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rehearsal {
@@ -167,7 +159,7 @@ pub struct Rehearsal {
 /// One thing that a drill has looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// For example `pg_amcheck`.
+    /// For example `pg_amcheck`; `assertion ` and its question for what the owner asserted. Those come in the owner's order.
     pub name: String,
     /// Why it did not pass, where it did not.
     pub failure: Option<String>,
@@ -351,6 +343,15 @@ impl Backup {
     fn lacks(&self, what: &str) -> EngineError {
         let reason = format!("the backup of {} {} from {} has no {what}", self.engine, self.version, self.began_at);
         EngineError::permanent(reason, "restore another backup")
+    }
+}
+
+// === impl Check ===
+
+impl Check {
+    /// Whether it is the answer to an assertion.
+    pub fn asks(&self, assertion: &Assertion) -> bool {
+        self.name.strip_prefix("assertion ") == Some(&assertion.query)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Outside text becomes one of these types once, at the edge, and is trusted from there on. Every type here
 //! is small, has private fields, and encodes to CBOR and JSON as the plain text or number that it stands for.
 
+mod assertion;
 mod chain;
 mod contract;
 mod digest;
@@ -15,6 +16,7 @@ mod role;
 mod text;
 mod time;
 
+pub use assertion::{ASSERTIONS_PARAMETER, Assertion, Assertions, InvalidAssertions};
 pub use chain::chain;
 pub use contract::{ContractRef, EngineName, Plan};
 pub use digest::Digest;

@@ -23,6 +23,18 @@ impl Parameters {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// The same with another one set.
+    pub fn with(mut self, name: &str, value: String) -> Self {
+        self.0.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The same without one, and the value of that where it was set.
+    pub fn without(mut self, name: &str) -> (Self, Option<String>) {
+        let value = self.0.remove(name);
+        (self, value)
+    }
+
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

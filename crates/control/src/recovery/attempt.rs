@@ -6,14 +6,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use mainstay_dataplane::{ServeError, Verify};
 use mainstay_domain::command::{
-    BackupDone, BackupExpiry, BackupFailure, ClusterRestoration, Command, DrillDone, RestoreDone, RestoreFailure,
+    BackupDone, BackupExpiry, BackupFailure, ClusterRestoration, Command, RestoreDone, RestoreFailure,
 };
-use mainstay_domain::event::{
-    Actor, BackupCompleted, ClusterRestored, DrillCheck, DrillFailed, DrillPassed, RestoreCompleted, Until as Asked,
-};
+use mainstay_domain::event::{Actor, BackupCompleted, ClusterRestored, RestoreCompleted, Until as Asked};
 use mainstay_domain::plan::Work;
 use mainstay_domain::view::{Cluster, ClusterState, Instance, InstanceState, RecoveryPoint, Restoring, View};
-use mainstay_engine::recovery::{Archive, Assertion, Backup, Progress, Recovery, Rehearsal, Restored, Scope, Until};
+use mainstay_engine::recovery::{Archive, Backup, Progress, Recovery, Restored, Scope, Until};
 use mainstay_engine::{ClusterSpec, Engine, EngineError};
 use mainstay_types::{BackupId, ClusterName, InstanceId, Timestamp, chain};
 use tokio::time::Instant;
@@ -21,6 +19,7 @@ use tokio::time::Instant;
 use super::depot::{Depot, DepotError};
 use super::document::{Document, PointDocument, PointInstance};
 use super::progress::Silent;
+use super::room::NoRoom;
 use super::sweep::Sweeper;
 use crate::control::{Control, SubmitError, spec};
 use crate::credentials::instance_spec;
@@ -54,7 +53,7 @@ pub(super) enum Ended {
 
 /// Why work did not come about.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -83,14 +82,16 @@ enum Failure {
     NotServing(ClusterName),
     #[error("it is not in the journal any more")]
     Vanished,
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
 /// What is to be worked on.
-struct Site {
-    instance: Arc<Instance>,
-    cluster: Arc<Cluster>,
-    engine: Arc<dyn Engine>,
-    view: Arc<View>,
+pub(super) struct Site {
+    pub(super) instance: Arc<Instance>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) view: Arc<View>,
 }
 
 impl Attempt {
@@ -301,54 +302,6 @@ impl Attempt {
         Ok(())
     }
 
-    /// Tries the newest recovery point; none where the instance is gone.
-    async fn drill(&self, id: &InstanceId) -> Option<DrillDone> {
-        let began_at = Timestamp::now();
-        let site = self.site(id).ok()?;
-        let newest = site.view.points_of(&site.instance).next_back().map(|point| point.id.clone());
-        let failed = |reason: String, checks| {
-            tracing::warn!(instance = %id, backup = newest.as_ref().map(BackupId::as_str), reason, "a drill did not pass");
-            DrillDone::Failed(DrillFailed { instance: id.clone(), backup: newest.clone(), began_at, reason, checks })
-        };
-        let Some(point) = newest.clone() else {
-            let reason = "there is no backup of it where it is now; back it up first".to_owned();
-            return Some(failed(reason, Vec::new()));
-        };
-        let rehearsal = match in_time(self.rehearse(&site, &point)).await {
-            Ok(rehearsal) => rehearsal,
-            Err(failure) => return Some(failed(chain(&failure), Vec::new())),
-        };
-        let checks: Vec<_> = rehearsal.checks.iter().map(recorded).collect();
-        if !rehearsal.is_passed() {
-            let failures = rehearsal.checks.iter().filter_map(|check| Some((&check.name, check.failure.as_ref()?)));
-            let told: Vec<_> = failures.map(|(name, failure)| format!("{name}: {failure}")).collect();
-            let reason = if told.is_empty() { "nothing was looked at".to_owned() } else { told.join("; ") };
-            return Some(failed(reason, checks));
-        }
-        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Some(DrillDone::Passed(DrillPassed {
-            instance: id.clone(),
-            backup: point,
-            began_at,
-            recovery_time_milliseconds: milliseconds(rehearsal.recovery_time),
-            loss_milliseconds: milliseconds(Duration::from_secs_f64(began_at.seconds_since(rehearsal.newest))),
-            checks,
-        }))
-    }
-
-    async fn rehearse(&self, site: &Site, backup: &BackupId) -> Result<Rehearsal, Failure> {
-        let point = self.point(backup).await?;
-        let archive = self.archive(&point.cluster).await?;
-        let policy = &site.instance.recovery.policy;
-        let assertions: Vec<_> = policy
-            .assertions
-            .iter()
-            .map(|each| Assertion { query: each.query.clone(), expect: each.expect.clone() })
-            .collect();
-        let (spec, instance) = (spec(&site.cluster), instance_spec(&site.instance));
-        Ok(recovery(&*site.engine)?.rehearse(&spec, &instance, &point.backup, &assertions, &archive).await?)
-    }
-
     /// Removes a backup's document, and then what nobody needs without it.
     async fn expire(&self, id: &BackupId) -> Result<Ended, SubmitError> {
         match self.depot.remove(POINTS, id.as_str()).await {
@@ -399,7 +352,7 @@ impl Attempt {
         Ok(())
     }
 
-    fn site(&self, id: &InstanceId) -> Result<Site, Failure> {
+    pub(super) fn site(&self, id: &InstanceId) -> Result<Site, Failure> {
         let view = self.control.view();
         let instance = view.instance_by_id(id).cloned().ok_or(Failure::Vanished)?;
         let cluster = view.cluster(&instance.cluster).cloned().ok_or(Failure::Vanished)?;
@@ -407,12 +360,12 @@ impl Attempt {
         Ok(Site { instance, cluster, engine, view })
     }
 
-    async fn point(&self, id: &BackupId) -> Result<PointDocument, Failure> {
+    pub(super) async fn point(&self, id: &BackupId) -> Result<PointDocument, Failure> {
         let bytes = self.depot.get(POINTS, id.as_str()).await?.ok_or_else(|| Failure::Gone(id.clone()))?;
         Ok(PointDocument::from_bytes(id.as_str(), &bytes)?)
     }
 
-    async fn archive(&self, cluster: &ClusterName) -> Result<Archive, DepotError> {
+    pub(super) async fn archive(&self, cluster: &ClusterName) -> Result<Archive, DepotError> {
         Ok(Archive { progress: self.progress.clone(), ..archive(&self.control, &self.depot, cluster).await? })
     }
 
@@ -431,11 +384,11 @@ pub(super) async fn archive(
     Ok(Archive { plane: depot.plane().await?, log, progress: Arc::new(Silent) })
 }
 
-async fn in_time<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::time::timeout(PATIENCE, work).await.map_err(|_| Failure::Endless)?
 }
 
-fn recovery(engine: &dyn Engine) -> Result<&dyn Recovery, Failure> {
+pub(super) fn recovery(engine: &dyn Engine) -> Result<&dyn Recovery, Failure> {
     engine.recovery().ok_or(Failure::Vanished)
 }
 
@@ -450,10 +403,6 @@ fn until(asked: Asked) -> Until {
         Asked::Latest => Until::Latest,
         Asked::Time(time) => Until::Time(time),
     }
-}
-
-fn recorded(check: &mainstay_engine::recovery::Check) -> DrillCheck {
-    DrillCheck { name: check.name.clone(), failure: check.failure.clone(), seen: check.seen.clone() }
 }
 
 fn point_document(

@@ -12,8 +12,10 @@ mod catalogue;
 mod depot;
 mod disaster;
 mod document;
+mod drill;
 mod logs;
 mod progress;
+mod room;
 mod sweep;
 mod window;
 

@@ -7,6 +7,7 @@ mod create_instance;
 mod create_token;
 mod delete_binding;
 mod delete_instance;
+mod introduce_evidence_key;
 mod move_instance;
 mod outcome;
 mod placement;
@@ -42,6 +43,7 @@ pub use create_instance::CreateInstance;
 pub use create_token::CreateToken;
 pub use delete_binding::DeleteBinding;
 pub use delete_instance::DeleteInstance;
+pub use introduce_evidence_key::IntroduceEvidenceKey;
 pub use move_instance::MoveInstance;
 pub use outcome::{
     BackupDone, BackupExpiry, BackupFailure, BindingEnded, ClusterDegradation, ClusterFailure, ClusterRecovery,
@@ -144,6 +146,7 @@ commands! {
     SetRecoveryPolicy,
     AcknowledgeRecoveryKey,
     ShowRecoveryKey,
+    IntroduceEvidenceKey,
     DeleteInstance,
     CreateBinding,
     RotateBinding,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mainstay_types::{ContractRef, EngineName, Offering, Parameters, Plan};
+use mainstay_types::{ASSERTIONS_PARAMETER, ContractRef, EngineName, Offering, Parameters, Plan};
 
 use super::{Context, Rejection};
 use crate::view::View;
@@ -50,7 +50,7 @@ pub(super) fn check_parameters(offering: &Offering, plan: Plan, parameters: &Par
             name: name.to_owned(),
             engine: offering.engine.clone(),
             plan,
-            known: of_plan().map(|spec| spec.name).collect(),
+            known: of_plan().map(|spec| spec.name).chain([ASSERTIONS_PARAMETER]).collect(),
         })?;
         spec.kind.check(value).map_err(|expected| Rejection::InvalidParameter {
             name: name.to_owned(),

@@ -129,7 +129,7 @@ impl RestoreInstance {
             plan: Some(origin.plan),
             engine: Some(origin.engine.clone()),
             environment: Some(origin.environment.clone()),
-            parameters: origin.parameters.clone(),
+            parameters: origin.shown_parameters(),
             id: new.id.clone(),
             busy_ports: new.busy_ports.clone(),
         }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use mainstay_types::{InstanceName, TenantName};
+use mainstay_types::{Assertion, InstanceName, TenantName};
 
 use super::{Context, Decision, Rejection};
 use crate::event::{RecoveryPolicyChanged, Subject, SubjectKind};
@@ -51,13 +51,18 @@ impl SetRecoveryPolicy {
         if policy.keep_last == Some(0) {
             return refuse("keep_last", "1 or more, so that there is always one to restore".to_owned());
         }
-        let bytes: usize = policy.assertions.iter().map(|each| each.query.len() + each.expect.len()).sum();
-        if policy.assertions.len() > MOST_ASSERTIONS || bytes > MOST_ASSERTION_BYTES {
-            return refuse(
-                "assertions",
-                format!("at most {MOST_ASSERTIONS}, of together {MOST_ASSERTION_BYTES} bytes"),
-            );
-        }
-        Ok(())
+        check_assertions(&policy.assertions).or_else(|expected| refuse("assertions", expected))
+    }
+}
+
+/// Whether these can be what drills ask, and if not, what can.
+pub(super) fn check_assertions(assertions: &[Assertion]) -> Result<(), String> {
+    let bytes: usize = assertions.iter().map(|each| each.query.len() + each.expect.len()).sum();
+    if assertions.len() > MOST_ASSERTIONS || bytes > MOST_ASSERTION_BYTES {
+        return Err(format!("at most {MOST_ASSERTIONS}, of together {MOST_ASSERTION_BYTES} bytes"));
+    }
+    match assertions.iter().any(|each| each.query.trim().is_empty()) {
+        true => Err("assertions that ask something".to_owned()),
+        false => Ok(()),
     }
 }

@@ -34,9 +34,9 @@ pub use object::{
 };
 pub use operation::{Idempotency, OperationFailed, OperationKind, OperationStarted, OperationSucceeded};
 pub use recovery::{
-    Assertion, BackupCompleted, BackupExpired, BackupFailed, ClusterRestored, DrillCheck, DrillFailed, DrillPassed,
-    RecoveryKeyAcknowledged, RecoveryKeyShown, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed,
-    RestoreRequested, Until,
+    AskedAssertion, BackupCompleted, BackupExpired, BackupFailed, ClusterRestored, DrillCheck, DrillFailed,
+    DrillPassed, DrillRecord, DrilledPart, DrilledPoint, EvidenceKeyIntroduced, RecoveryKeyAcknowledged,
+    RecoveryKeyShown, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed, RestoreRequested, Until,
 };
 pub use token::{TokenCreated, TokenRevoked};
 
@@ -156,6 +156,7 @@ bodies! {
     RecoveryPolicyChanged = "v1.recovery.policy-changed",
     RecoveryKeyAcknowledged = "v1.recovery.key-acknowledged",
     RecoveryKeyShown = "v1.recovery.key-shown",
+    EvidenceKeyIntroduced = "v1.evidence.key-introduced",
     OperationStarted = "v1.operation.started",
     OperationSucceeded = "v1.operation.succeeded",
     OperationFailed = "v1.operation.failed",

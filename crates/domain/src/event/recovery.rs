@@ -1,8 +1,8 @@
 //! What happens to backups, and to what is brought back from them. The subject is the instance, where nothing else is said.
 
-use mainstay_types::{BackupId, ClusterName, EngineName, InstanceId, Timestamp};
+use mainstay_types::{Assertion, BackupId, ClusterName, ContractRef, Digest, EngineName, InstanceId, Timestamp};
 use minicbor::{Decode, Encode};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A backup is whole and durable.
 #[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
@@ -144,6 +144,10 @@ pub struct DrillPassed {
     pub loss_milliseconds: u64,
     #[n(5)]
     pub checks: Vec<DrillCheck>,
+    /// None in events of versions that kept no record.
+    #[n(6)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<Box<DrillRecord>>,
 }
 
 /// The newest recovery point can not be relied on.
@@ -160,17 +164,93 @@ pub struct DrillFailed {
     pub reason: String,
     #[n(4)]
     pub checks: Vec<DrillCheck>,
+    /// None in events of versions that kept no record.
+    #[n(5)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<Box<DrillRecord>>,
 }
 
-/// Something that has to be true of an instance's data, for its drills to look at.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
-pub struct Assertion {
-    /// In the engine's own language.
+/// What evidence of a drill says beside its outcome, as it was then: backups expire, and instances change.
+#[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
+pub struct DrillRecord {
+    /// Of Mainstay.
     #[n(0)]
-    pub query: String,
-    /// What it has to answer.
+    pub version: String,
     #[n(1)]
-    pub expect: String,
+    pub contract: ContractRef,
+    #[n(2)]
+    pub engine: EngineName,
+    /// What was restored, where there was something.
+    #[n(3)]
+    pub point: Option<DrilledPoint>,
+    /// What was measured, of a drill that failed as well.
+    #[n(4)]
+    pub recovery_time_milliseconds: Option<u64>,
+    /// The newest change that came back.
+    #[n(5)]
+    pub newest: Option<Timestamp>,
+    #[n(6)]
+    pub assertions: Vec<AskedAssertion>,
+}
+
+/// A recovery point that a drill has restored.
+#[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
+pub struct DrilledPoint {
+    /// Of the engine that the backup was taken from.
+    #[n(0)]
+    pub engine_version: String,
+    #[n(1)]
+    pub began_at: Timestamp,
+    #[n(2)]
+    pub ended_at: Timestamp,
+    /// The first of its parts.
+    #[n(3)]
+    pub parts: Vec<DrilledPart>,
+    /// How many it has; none where it could not be read which.
+    #[n(4)]
+    pub parts_total: Option<u64>,
+}
+
+/// A part of a recovery point.
+#[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
+pub struct DrilledPart {
+    #[n(0)]
+    pub name: String,
+    /// Where it is kept: its BLAKE3.
+    #[n(1)]
+    pub address: Digest,
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    #[serde(serialize_with = "hexadecimal")]
+    pub sha256: [u8; 32],
+}
+
+/// What an owner asserted, and what came of it.
+#[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
+pub struct AskedAssertion {
+    #[n(0)]
+    pub assertion: Assertion,
+    /// None where nobody could ask.
+    #[n(1)]
+    pub met: Option<bool>,
+}
+
+/// Evidence of drills is signed with this key from now on. The subject is the layer.
+#[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
+pub struct EvidenceKeyIntroduced {
+    /// Counts the keys, from 1.
+    #[n(0)]
+    pub number: u32,
+    /// Of Ed25519; its private half is in custody.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    #[serde(serialize_with = "hexadecimal")]
+    pub public_key: [u8; 32],
+}
+
+fn hexadecimal<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    serializer.serialize_str(&digits)
 }
 
 /// An instance is to be backed up and drilled otherwise. What is none is the layer's default.

@@ -175,7 +175,9 @@ fn drill_due(view: &View, instance: &Instance) -> Option<Timestamp> {
         // A tenth of the time between two of them, so that what was made together is not drilled together for ever.
         Some(at) => at.plus_seconds(every - spread(every / 10)),
     };
-    let changed = recovery.policy.changed_at.filter(|changed| recovery.drilled_at.is_none_or(|at| at < *changed));
+    // What an instance was made with changed nothing.
+    let changed = recovery.policy.changed_at.filter(|changed| *changed > instance.created_at);
+    let changed = changed.filter(|changed| recovery.drilled_at.is_none_or(|at| at < *changed));
     let failed = recovery.drill_failed.as_ref().map(|failure| failure.at.plus_seconds(RETRY_SECONDS.max(every / 7)));
     let due = changed.map_or(planned, |changed| planned.min(changed));
     Some(failed.map_or(due, |failed| due.min(failed)))

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use mainstay_types::{BackupId, BindingId, ClusterName, InstanceName, OperationId, Sequence, TenantName, TokenId};
 
 use super::{
-    Binding, BindingState, Cluster, ClusterState, Credential, Drill, FINISHED_OPERATIONS, Failure, Instance,
-    InstanceKey, InstanceState, Operation, OperationState, REMEMBERED_DELETED, REMEMBERED_DRILLS, Recovery,
-    RecoveryPoint, RecoveryPolicy, Restoring, Token, View,
+    Binding, BindingState, Cluster, ClusterState, Credential, Drill, DrillOutcome, EvidenceKey, FINISHED_OPERATIONS,
+    Failure, Instance, InstanceKey, InstanceState, Operation, OperationState, REMEMBERED_DELETED, REMEMBERED_DRILLS,
+    Recovery, RecoveryPoint, RecoveryPolicy, Restoring, Token, View,
 };
 use crate::event::{
     BackupCompleted, BindingRequested, BindingRotated, Body, BodyError, ClusterRequested, CustodyInitialized,
@@ -168,6 +168,7 @@ impl View {
             }
             Body::RecoveryKeyAcknowledged(_) => self.recovery_key_acknowledged_at = Some(event.time),
             Body::RecoveryKeyShown(_) => {}
+            Body::EvidenceKeyIntroduced(body) => self.evidence_keys.push_back(EvidenceKey::of(event, &body)),
 
             Body::OperationStarted(body) => self.insert_operation(started_operation(event, body)?),
             Body::OperationSucceeded(body) => self.finish(event, OperationState::Succeeded, body.detail)?,
@@ -295,6 +296,10 @@ impl View {
 
     fn drilled(&mut self, event: &Event, drill: Drill) -> Option<()> {
         self.change_recovery(event, |recovery| recovery.drilled(&drill))?;
+        match &drill.outcome {
+            DrillOutcome::Passed { .. } => self.drill_counts.passed += 1,
+            DrillOutcome::Failed { .. } => self.drill_counts.failed += 1,
+        }
         self.drills.push_back(drill.into());
         while self.drills.len() > REMEMBERED_DRILLS {
             self.drills.pop_front();

@@ -1,8 +1,8 @@
 //! Instances as the view holds them.
 
 use mainstay_types::{
-    ClusterName, ContractRef, EngineName, EnvironmentName, InstanceId, InstanceName, Parameters, Plan, TenantName,
-    Timestamp,
+    ASSERTIONS_PARAMETER, Assertions, ClusterName, ContractRef, EngineName, EnvironmentName, InstanceId, InstanceName,
+    Parameters, Plan, TenantName, Timestamp,
 };
 use minicbor::{Decode, Encode};
 use serde::Serialize;
@@ -80,6 +80,15 @@ impl Instance {
     /// What it is found by.
     pub fn key(&self) -> InstanceKey {
         (self.tenant.clone(), self.name.clone())
+    }
+
+    /// Its parameters as they are asked for and shown: the engine's, and what its recovery policy has of them.
+    pub fn shown_parameters(&self) -> Parameters {
+        let assertions = &self.recovery.policy.assertions;
+        match assertions.is_empty() {
+            true => self.parameters.clone(),
+            false => self.parameters.clone().with(ASSERTIONS_PARAMETER, Assertions(assertions.clone()).to_string()),
+        }
     }
 
     /// The state that consumers see, and the reason where there is one.

@@ -2,6 +2,7 @@
 
 mod binding;
 mod cluster;
+mod evidence;
 mod fold;
 mod instance;
 mod operation;
@@ -21,6 +22,7 @@ use crate::event::Subject;
 
 pub use binding::{Binding, BindingState, Credential};
 pub use cluster::{Cluster, ClusterState};
+pub use evidence::{DrillCounts, EvidenceKey};
 pub use fold::ApplyError;
 pub use instance::{Instance, InstanceState, VisibleState};
 pub use operation::{Operation, OperationState, Step, StepState};
@@ -66,6 +68,9 @@ pub struct View {
     deleted: Vector<Arc<Instance>>,
     /// Drills, the oldest first.
     drills: Vector<Arc<Drill>>,
+    drill_counts: DrillCounts,
+    /// What evidence is signed with, the first key first.
+    evidence_keys: Vector<EvidenceKey>,
     /// Finished operations, the oldest first.
     finished: Vector<OperationId>,
 

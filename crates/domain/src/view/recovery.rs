@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use mainstay_types::{BackupId, ClusterName, EngineName, InstanceId, InstanceName, TenantName, Timestamp};
+use mainstay_types::{Assertion, BackupId, ClusterName, EngineName, InstanceId, InstanceName, TenantName, Timestamp};
 use minicbor::{Decode, Encode};
 
 use super::{Instance, View};
-use crate::event::{
-    Assertion, BackupCompleted, DrillCheck, DrillFailed, DrillPassed, Event, RecoveryPolicyChanged, Until,
-};
+use crate::event::{BackupCompleted, DrillCheck, DrillFailed, DrillPassed, Event, RecoveryPolicyChanged, Until};
 
 /// How often an instance is backed up where its owner says nothing: once a day.
 const BACKUP_EVERY_SECONDS: u64 = 24 * 3_600;
@@ -302,13 +300,14 @@ impl std::fmt::Display for RecoveryState {
 
 impl Drill {
     pub(super) fn passed(event: &Event, body: DrillPassed) -> Option<Self> {
-        let DrillPassed { instance, backup, began_at, recovery_time_milliseconds, loss_milliseconds, checks } = body;
+        let DrillPassed { instance, backup, began_at, recovery_time_milliseconds, loss_milliseconds, checks, .. } =
+            body;
         let outcome = DrillOutcome::Passed { recovery_time_milliseconds, loss_milliseconds };
         Self::new(event, instance, Some(backup), began_at, checks, outcome)
     }
 
     pub(super) fn failed(event: &Event, body: DrillFailed) -> Option<Self> {
-        let DrillFailed { instance, backup, began_at, reason, checks } = body;
+        let DrillFailed { instance, backup, began_at, reason, checks, .. } = body;
         Self::new(event, instance, backup, began_at, checks, DrillOutcome::Failed { reason })
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use mainstay_types::{OperationId, Sequence, Timestamp};
 use minicbor::{Decode, Encode, Encoder};
 
-use super::{Binding, Cluster, Drill, Instance, Operation, RecoveryPoint, Token, View};
+use super::{Binding, Cluster, Drill, DrillCounts, EvidenceKey, Instance, Operation, RecoveryPoint, Token, View};
 use crate::event::Event;
 
 impl View {
     /// The version of the snapshot's form. A snapshot of another version is not read: the journal is replayed.
-    pub const FORMAT: u32 = 3;
+    pub const FORMAT: u32 = 4;
 }
 
 /// The owned form that a snapshot is read into before the indexes are rebuilt.
@@ -44,6 +44,10 @@ struct Stored {
     drills: Vec<Drill>,
     #[n(13)]
     deleted: Vec<Instance>,
+    #[n(14)]
+    drill_counts: DrillCounts,
+    #[n(15)]
+    evidence_keys: Vec<EvidenceKey>,
 }
 
 impl<C> Encode<C> for View {
@@ -52,7 +56,7 @@ impl<C> Encode<C> for View {
         encoder: &mut Encoder<W>,
         context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.array(14)?.u64(self.sequence)?.encode_with(self.time, context)?;
+        encoder.array(16)?.u64(self.sequence)?.encode_with(self.time, context)?;
         records(encoder, context, self.instances.values().map(Arc::as_ref))?;
         records(encoder, context, self.clusters.values().map(Arc::as_ref))?;
         records(encoder, context, self.bindings.values().map(Arc::as_ref))?;
@@ -63,7 +67,9 @@ impl<C> Encode<C> for View {
         encoder.encode_with(self.recovery_key_acknowledged_at, context)?;
         records(encoder, context, self.points.values().map(Arc::as_ref))?;
         records(encoder, context, self.drills.iter().map(Arc::as_ref))?;
-        records(encoder, context, self.deleted.iter().map(Arc::as_ref))
+        records(encoder, context, self.deleted.iter().map(Arc::as_ref))?;
+        encoder.encode_with(self.drill_counts, context)?;
+        records(encoder, context, self.evidence_keys.iter())
     }
 }
 
@@ -110,6 +116,8 @@ impl<'b, C> Decode<'b, C> for View {
         }
         view.drills = stored.drills.into_iter().map(Arc::new).collect();
         view.deleted = stored.deleted.into_iter().map(Arc::new).collect();
+        view.drill_counts = stored.drill_counts;
+        view.evidence_keys = stored.evidence_keys.into_iter().collect();
         view.finished = stored.finished.into_iter().collect();
         Ok(view)
     }

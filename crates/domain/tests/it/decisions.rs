@@ -101,7 +101,7 @@ fn what_is_not_offered_is_refused_with_the_field_and_what_there_is() {
         &|c| c.parameters = set("colour", "red"),
         "parameter_unknown",
         Some("parameters.colour"),
-        "use one of: connection_limit",
+        "use one of: connection_limit, drill.assertions",
     );
     check(
         &|c| c.parameters = set("connection_limit", "101"),

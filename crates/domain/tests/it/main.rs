@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected ends there")]
 
 mod decisions;
+mod drills;
 mod events;
 mod harness;
 mod moves;

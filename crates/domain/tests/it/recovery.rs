@@ -17,21 +17,26 @@ use crate::harness::{Layer, recoverable, tenant};
 const HOUR: u64 = 3_600;
 
 /// A layer with ready instances of these names on the shared cluster.
-fn with(names: &[&str]) -> Layer {
+pub fn with(names: &[&str]) -> Layer {
     let mut layer = Layer::new();
     for name in names {
         let create = layer.create(name);
         let id = create.id.clone();
         layer.submit(create).unwrap();
-        let cluster = instance(&layer, name).cluster.clone();
-        let (identity, version) = ("7".to_owned(), "15".to_owned());
-        layer.submit(ClusterStart { cluster, identity, version, outcome: StartOutcome::Started }).unwrap();
-        layer.submit(InstanceProvisioned { instance: id, repaired: None }).unwrap();
+        make_ready(&mut layer, name, id);
     }
     layer
 }
 
-fn instance<'a>(layer: &'a Layer, name: &str) -> &'a Instance {
+/// What engines report of an instance that was asked for.
+pub fn make_ready(layer: &mut Layer, name: &str, id: InstanceId) {
+    let cluster = instance(layer, name).cluster.clone();
+    let (identity, version) = ("7".to_owned(), "15".to_owned());
+    layer.submit(ClusterStart { cluster, identity, version, outcome: StartOutcome::Started }).unwrap();
+    layer.submit(InstanceProvisioned { instance: id, repaired: None }).unwrap();
+}
+
+pub fn instance<'a>(layer: &'a Layer, name: &str) -> &'a Instance {
     layer.view.instance(&tenant(), &name.parse().unwrap()).unwrap()
 }
 
@@ -45,7 +50,7 @@ fn back_up(layer: &mut Layer, name: &str) -> mainstay_types::OperationId {
 }
 
 /// What an engine reports that has backed the instance's cluster up now.
-fn backed_up(layer: &mut Layer, name: &str) -> BackupId {
+pub fn backed_up(layer: &mut Layer, name: &str) -> BackupId {
     let backup = BackupId::from_random(layer.draw());
     let (id, cluster) = (instance(layer, name).id.clone(), instance(layer, name).cluster.clone());
     let completed = BackupCompleted {
@@ -73,7 +78,7 @@ fn state(layer: &Layer, name: &str) -> RecoveryState {
     instance.recovery.state(layer.view.points_of(instance).next().is_some(), layer.now)
 }
 
-fn passed(layer: &Layer, name: &str, backup: &BackupId) -> DrillDone {
+pub fn passed(layer: &Layer, name: &str, backup: &BackupId) -> DrillDone {
     DrillDone::Passed(DrillPassed {
         instance: instance(layer, name).id.clone(),
         backup: backup.clone(),
@@ -81,6 +86,7 @@ fn passed(layer: &Layer, name: &str, backup: &BackupId) -> DrillDone {
         recovery_time_milliseconds: 1_500,
         loss_milliseconds: 20,
         checks: Vec::new(),
+        record: None,
     })
 }
 
@@ -147,6 +153,7 @@ fn a_drill_that_fails_says_so_until_one_passes() {
         began_at: layer.now,
         reason: "chunk 7 is damaged".to_owned(),
         checks: Vec::new(),
+        record: None,
     };
     layer.submit(DrillDone::Failed(failed)).unwrap();
     assert_eq!((due(&layer), state(&layer, "shop")), (vec![], RecoveryState::Failed));

@@ -61,7 +61,7 @@ async fn look(
         archive.progress.stage("checking what its owner asserts");
         restorer::make(&scratch.cluster.admin, &owner(&instance.id)).await?;
         for assertion in assertions {
-            let name = format!("assertion: {}", assertion.query);
+            let name = format!("assertion {}", assertion.query);
             checks.push(judged(&name, check_assertion(scratch, instance, assertion).await));
         }
     }

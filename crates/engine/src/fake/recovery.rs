@@ -202,7 +202,7 @@ impl Recovery for FakeEngine {
         let asserted = assertions.iter().map(|assertion| {
             let seen = data.get(&assertion.query).cloned().unwrap_or_default();
             let failure = (seen != assertion.expect).then(|| format!("it is {seen:?} and not {:?}", assertion.expect));
-            Check { name: assertion.query.clone(), failure, seen }
+            Check { name: format!("assertion {}", assertion.query), failure, seen }
         });
         let checks = std::iter::once(opens).chain(asserted).collect();
         Ok(Rehearsal { recovery_time, newest: snapshot.newest.unwrap_or(backup.ended_at), checks })
