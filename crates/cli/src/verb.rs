@@ -69,7 +69,7 @@ pub enum Verb {
     ///
     /// It is restored into a scratch cluster that nobody else can reach, looked at, and removed. Exits with 1 where it is not well.
     Drill(drill::Drill),
-    /// List the drills
+    /// List the drills, write signed evidence of them, and verify that
     Drills(drills::Drills),
     /// Say how an instance is backed up, what is kept, and what its drills look at
     ///
@@ -107,7 +107,8 @@ pub enum Verb {
     Events(events::Events),
     /// Create what a file of instances names and is missing
     ///
-    /// Nothing is ever deleted, and what exists is not changed: where a field differs, nothing at all is done.
+    /// Nothing is ever deleted, and of what exists only what drills ask is changed: where another field differs, nothing at all is
+    /// done.
     Apply(apply::Apply),
     /// Show what `apply` would do
     ///
@@ -140,6 +141,7 @@ impl Verb {
             Self::Diff(verb) => return verb.run(session),
             Self::Custody(verb) => return verb.run(session),
             Self::Drill(verb) => return verb.run(session),
+            Self::Drills(verb) => return verb.run(session),
             Self::Scrub(verb) => return verb.run(session),
             Self::Repository(verb) => return verb.run(session),
             Self::Secret(verb) => verb.run(session),
@@ -152,7 +154,6 @@ impl Verb {
             Self::Backup(verb) => verb.run(session),
             Self::Backups(verb) => verb.run(session),
             Self::Restore(verb) => verb.run(session),
-            Self::Drills(verb) => verb.run(session),
             Self::Protect(verb) => verb.run(session),
             Self::Delete(verb) => verb.run(session),
             Self::Bind(verb) => verb.run(session),
@@ -175,6 +176,7 @@ impl Verb {
         match self {
             Self::Custody(verb) => verb.needs_token(),
             Self::Agent(verb) => verb.needs_token(),
+            Self::Drills(verb) => verb.needs_token(),
             _ => true,
         }
     }

@@ -1,5 +1,7 @@
 //! Metrics in the Prometheus text format, named after the OpenTelemetry semantic conventions.
 
+mod drills;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -104,6 +106,7 @@ fn layer(registry: &mut Registry, api: &Api) {
         instance.recovery.state(protected, now).to_string()
     });
     by_state(registry, "mainstay_instances_recovery", "Instances by how far their recovery is proven", recoveries);
+    drills::register(registry, &view);
     let clusters = view.clusters().map(|cluster| cluster.state.to_string());
     by_state(registry, "mainstay_clusters", "Clusters by state", clusters);
 }

@@ -82,6 +82,7 @@ codes! {
     CustodyEmpty = CONFLICT, "custody_empty", "There are no secrets yet";
     CustodyNotEmpty = CONFLICT, "custody_not_empty", "There are secrets already";
     SnapshotRefused = UNPROCESSABLE_ENTITY, "snapshot_refused", "This is no snapshot that can be restored";
+    EvidenceKeyGone = CONFLICT, "evidence_key_gone", "The key of evidence is lost";
     CredentialGone = CONFLICT, "credential_gone", "The binding has no working credential";
     StorageFull = INSUFFICIENT_STORAGE, "storage_full", "The disk is full";
     StorageUnavailable = SERVICE_UNAVAILABLE, "storage_unavailable", "The journal does not answer";

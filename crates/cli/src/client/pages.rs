@@ -65,8 +65,8 @@ impl<'a> Pages<'a> {
             Cursor::Text(text) => text,
             Cursor::Number(number) => number.to_string(),
         });
-        // A cursor that stands still would be followed for ever.
-        let ended = next.is_none() || next == self.after || page.items.is_empty();
+        // A cursor that stands still would be followed for ever. A page may be empty because others' things were passed over.
+        let ended = next.is_none() || next == self.after;
         self.left = if ended { 0 } else { self.left - 1 };
         self.after = next;
         Ok(page.items)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstay_types::{ContractRef, EngineName, EnvironmentName, InstanceName, Parameters, Plan};
+use mainstay_types::{ASSERTIONS_PARAMETER, ContractRef, EngineName, EnvironmentName, InstanceName, Parameters, Plan};
 use serde::Deserialize;
 
 use super::file::Wanted;
@@ -25,6 +25,8 @@ pub(crate) struct Existing {
 pub(crate) enum Change<'a> {
     /// It is missing: `apply` creates it.
     Create(&'a Wanted),
+    /// Its drills ask something else than wanted, which is all that differs: `apply` changes that.
+    Asserts { wanted: &'a Wanted, difference: Difference },
     /// It is there and other than wanted; an instance does not change in place.
     Differs { name: &'a InstanceName, fields: Vec<Difference> },
 }
@@ -49,9 +51,16 @@ pub(crate) fn changes<'a>(wanted: &'a [Wanted], existing: &[Existing]) -> Vec<Ch
         match existing.get(&instance.name) {
             None => changes.push(Change::Create(instance)),
             Some(is) => {
-                let fields = differences(instance, is);
-                if !fields.is_empty() {
-                    changes.push(Change::Differs { name: &instance.name, fields });
+                let mut fields = differences(instance, is);
+                match fields.pop() {
+                    None => {}
+                    Some(difference) if fields.is_empty() && difference.is_of_assertions() => {
+                        changes.push(Change::Asserts { wanted: instance, difference });
+                    }
+                    Some(last) => {
+                        fields.push(last);
+                        changes.push(Change::Differs { name: &instance.name, fields });
+                    }
                 }
             }
         }
@@ -85,6 +94,19 @@ fn differences(wanted: &Wanted, is: &Existing) -> Vec<Difference> {
     differences
 }
 
+// === impl Difference ===
+
+impl Difference {
+    fn is_of_assertions(&self) -> bool {
+        self.field.strip_prefix("parameters.") == Some(ASSERTIONS_PARAMETER)
+    }
+
+    fn line(&self, name: &InstanceName) -> String {
+        let flat = |text: &str| text.replace('\n', "; ");
+        format!("~ {name} {}: {} -> {}\n", self.field, flat(&self.is), flat(&self.wanted))
+    }
+}
+
 // === impl Existing ===
 
 impl Existing {
@@ -111,17 +133,15 @@ impl Change<'_> {
                 let plan = wanted.plan.map(|plan| format!(" {plan}")).unwrap_or_default();
                 format!("+ {} {}{plan}\n", wanted.name, wanted.contract)
             }
-            Self::Differs { name, fields } => fields
-                .iter()
-                .map(|field| format!("~ {name} {}: {} -> {}\n", field.field, field.is, field.wanted))
-                .collect(),
+            Self::Asserts { wanted, difference } => difference.line(&wanted.name),
+            Self::Differs { name, fields } => fields.iter().map(|field| field.line(name)).collect(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Existing, changes};
+    use super::{Change, Existing, changes};
     use crate::manifest::file::{Wanted, parse, print};
 
     fn existing(json: &str) -> Vec<Existing> {
@@ -161,6 +181,29 @@ mod tests {
              ~ shop parameters.a: 1 -> (not set)\n\
              ~ shop parameters.b: (not set) -> 2\n",
         );
+    }
+
+    #[test]
+    fn what_drills_ask_can_be_changed() {
+        let asserted = |text: &str| SHOP.replace(r#""a":"1""#, &format!(r#""a":"1","drill.assertions":"{text}""#));
+        let wanted = "- {name: shop, contract: postgresql/v1, parameters: {a: 1, drill.assertions: 'SELECT 1=>1'}}";
+        check(wanted, &asserted("SELECT 1 => 1"), "");
+        check(
+            wanted,
+            &asserted("a => b\\nc => d"),
+            "~ shop parameters.drill.assertions: a => b; c => d -> SELECT 1 => 1\n",
+        );
+        check(wanted, SHOP, "~ shop parameters.drill.assertions: (not set) -> SELECT 1 => 1\n");
+        let file = format!("apiVersion: mainstay/v1\ninstances:\n{wanted}");
+        let read = parse(&file).unwrap();
+        assert!(matches!(&changes(&read, &existing(SHOP))[..], [Change::Asserts { .. }]));
+        let other = SHOP.replace(r#""a":"1""#, r#""a":"2""#);
+        assert!(
+            matches!(&changes(&read, &existing(&other))[..], [Change::Differs { fields, .. }] if fields.len() == 2)
+        );
+        let exported: Vec<Wanted> = existing(&asserted("x => y\\nz => ")).into_iter().map(Wanted::from).collect();
+        let read = parse(&print(&exported).unwrap()).unwrap();
+        assert_eq!(changes(&read, &existing(&asserted("x => y\\nz => "))), []);
     }
 
     #[test]

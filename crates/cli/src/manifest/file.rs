@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use mainstay_types::{ContractRef, EngineName, EnvironmentName, InstanceName, Parameters, Plan};
+use mainstay_types::{
+    ASSERTIONS_PARAMETER, Assertions, ContractRef, EngineName, EnvironmentName, InstanceName, Parameters, Plan,
+};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_saphyr::{Location, Spanned};
@@ -134,7 +136,26 @@ fn instance(node: &Node, mistakes: &mut Vec<Mistake>) -> Option<Wanted> {
 fn parameters(node: &Node, mistakes: &mut Vec<Mistake>) -> Parameters {
     let mut fields = Fields::of(node, "parameters", mistakes);
     let names: Vec<String> = fields.rest.iter().map(|(name, _)| name.value.clone()).collect();
-    names.into_iter().filter_map(|name| fields.text(&name, mistakes).map(|(value, _)| (name, value))).collect()
+    let mut read = |name: String| {
+        let (value, line) = fields.text(&name, mistakes)?;
+        if name != ASSERTIONS_PARAMETER {
+            return Some((name, value));
+        }
+        // As the layer shows them, so that spaces make no difference.
+        match value.parse::<Assertions>() {
+            Ok(assertions) => Some((name, assertions.to_string())),
+            Err(error) => {
+                mistakes.push(Mistake { line, what: format!("{name} takes {error}") });
+                None
+            }
+        }
+    };
+    // None at all is how it is without the parameter.
+    names
+        .into_iter()
+        .filter_map(&mut read)
+        .filter(|(name, value)| name != ASSERTIONS_PARAMETER || !value.is_empty())
+        .collect()
 }
 
 /// The members of a mapping that nobody has asked for yet.
@@ -312,6 +333,32 @@ instances:
         assert_eq!(parse(&printed).unwrap(), wanted, "{printed}");
         assert_eq!(parse("apiVersion: mainstay/v1\ninstances: []\n").unwrap(), []);
         assert_eq!(parse(&print(&[]).unwrap()).unwrap(), []);
+    }
+
+    #[test]
+    fn assertions_are_read_as_the_layer_shows_them() {
+        let text = "\
+apiVersion: mainstay/v1
+instances:
+  - name: shop
+    contract: postgresql/v1
+    parameters:
+      drill.assertions: |
+        SELECT count(*) > 0 FROM orders=>t
+
+        SELECT 1   =>   1
+  - {name: blog, contract: postgresql/v1, parameters: {drill.assertions: ''}}
+";
+        let wanted = parse(text).unwrap();
+        let asserted = wanted[0].parameters.get("drill.assertions");
+        assert_eq!(asserted, Some("SELECT count(*) > 0 FROM orders => t\nSELECT 1 => 1"));
+        assert!(wanted[1].parameters.is_empty());
+        assert_eq!(parse(&print(&wanted).unwrap()).unwrap(), wanted);
+        let mistakes = parse(&text.replace("SELECT 1   =>   1", "SELECT 1")).unwrap_err();
+        assert!(
+            mistakes[0].to_string().contains("drill.assertions takes lines of the form QUERY=>ANSWER"),
+            "{mistakes:?}"
+        );
     }
 
     #[test]

@@ -1,7 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mainstay_types::{ASSERTIONS_PARAMETER, Assertions, InvalidAssertions};
 
+use super::protect::Policy;
 use crate::client::Pages;
 use crate::failure::Failure;
 use crate::manifest::{self, Change, Existing, Wanted, changes};
@@ -29,6 +31,12 @@ impl Apply {
             lines.extend(different.iter().map(|change| change.lines().trim_end().to_owned()));
             return Err(Failure::Many(lines));
         }
+        for change in &changes {
+            if let Change::Asserts { wanted, .. } = change {
+                assert_anew(session, wanted)?;
+                output::message(&format!("Changed what drills of {} ask.", wanted.name));
+            }
+        }
         // All are asked for before any is waited for: the layer makes them side by side.
         let mut begun = Vec::new();
         let mut failed = Vec::new();
@@ -50,6 +58,17 @@ impl Apply {
         }
         if failed.is_empty() { Ok(()) } else { Err(Failure::Many(failed)) }
     }
+}
+
+/// Changes what drills of an instance ask, and nothing else of how it is protected.
+fn assert_anew(session: &Session, wanted: &Wanted) -> Result<(), Failure> {
+    let path = format!("/instances/{}/recovery", wanted.name);
+    let text = wanted.parameters.get(ASSERTIONS_PARAMETER).unwrap_or_default();
+    // The file was read, and what it has was read as assertions.
+    let Assertions(assertions) = text.parse().map_err(|error: InvalidAssertions| Failure::usage(error.to_string()))?;
+    let mut policy: Policy = output::read(&session.client.get(&path, &[])?)?;
+    policy.assertions = assertions;
+    session.client.put(&path, &policy).map(drop)
 }
 
 /// Reads a file of instances.

@@ -1,6 +1,6 @@
 use clap::Args;
-use mainstay_types::InstanceName;
-use serde::Serialize;
+use mainstay_types::{Assertion, InstanceName};
+use serde::{Deserialize, Serialize};
 
 use crate::duration::Seconds;
 use crate::failure::Failure;
@@ -41,13 +41,13 @@ pub struct Protect {
     /// What each drill asks of the data that came back, and what it has to answer; may be given more than once
     ///
     /// For example: --assert 'SELECT count(*) > 0 FROM orders=>t'
-    #[arg(long = "assert", value_name = "QUERY=>ANSWER", value_parser = assertion)]
+    #[arg(long = "assert", value_name = "QUERY=>ANSWER")]
     assertions: Vec<Assertion>,
 }
 
-/// What it means: the body of the request.
-#[derive(Serialize)]
-struct Policy {
+/// What it means: the body of the request, and a part of what the API answers.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     backup_every_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,13 +60,7 @@ struct Policy {
     keep_weekly: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_monthly: Option<u32>,
-    assertions: Vec<Assertion>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Assertion {
-    query: String,
-    expect: String,
+    pub(super) assertions: Vec<Assertion>,
 }
 
 impl Protect {
@@ -89,28 +83,5 @@ impl Protect {
             }
             format => output::write(&output::document(&answer, format)?),
         }
-    }
-}
-
-fn assertion(text: &str) -> Result<Assertion, &'static str> {
-    match text.rsplit_once("=>") {
-        Some((query, expect)) if !query.trim().is_empty() => {
-            Ok(Assertion { query: query.trim().to_owned(), expect: expect.trim().to_owned() })
-        }
-        _ => Err("write it as QUERY=>ANSWER"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Assertion, assertion};
-
-    #[test]
-    fn an_assertion_is_a_query_and_its_answer() {
-        let parsed = |query: &str, expect: &str| Ok(Assertion { query: query.to_owned(), expect: expect.to_owned() });
-        assert_eq!(assertion("SELECT count(*) >= 1 FROM t => t"), parsed("SELECT count(*) >= 1 FROM t", "t"));
-        assert_eq!(assertion("GET k=>a=>b"), parsed("GET k=>a", "b"));
-        assert_eq!(assertion("DBSIZE=>"), parsed("DBSIZE", ""));
-        assert!(assertion("SELECT 1").is_err() && assertion("=>1").is_err());
     }
 }

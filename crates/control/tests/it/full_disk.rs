@@ -11,10 +11,10 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::harness::{Ground, bind, create, user};
 
-struct SmallDisk(tempfile::TempDir);
+pub struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount(size: &std::ffi::CStr) -> Option<Self> {
+    pub fn mount(size: &std::ffi::CStr) -> Option<Self> {
         let path = tempfile::tempdir().unwrap();
         if let Err(error) = mount("tmpfs", path.path(), "tmpfs", MountFlags::empty(), size) {
             eprintln!("SKIPPED: a tmpfs cannot be mounted here ({error}); run this test as root");
@@ -23,7 +23,7 @@ impl SmallDisk {
         Some(Self(path))
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail as the test itself does")]
 
 mod clumsy;
+mod drills;
 mod failures;
 mod full_disk;
 mod harness;

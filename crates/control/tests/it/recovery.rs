@@ -112,7 +112,7 @@ pub async fn back_up(layer: &Layer, name: &str) -> OperationId {
     layer.submit(command).await.unwrap().operation.unwrap()
 }
 
-async fn drill(layer: &Layer, name: &str) -> OperationId {
+pub async fn drill(layer: &Layer, name: &str) -> OperationId {
     let command = RunDrill { request: request(), tenant: tenant(), name: name.parse().unwrap() };
     layer.submit(command).await.unwrap().operation.unwrap()
 }

@@ -326,7 +326,7 @@ fn body(api: &Api, view: &View, instance: &Instance) -> InstanceBody {
         state: state.to_string(),
         reason,
         endpoint: host.zip(cluster).map(|(host, cluster)| EndpointBody { host, port: cluster.port }),
-        parameters: instance.parameters.clone(),
+        parameters: instance.shown_parameters(),
         recovery: recovery(api, view, instance),
         bindings: view.bindings_of(instance).filter(|binding| binding.is_live()).count(),
         created_at: instance.created_at.to_string(),

@@ -6,6 +6,7 @@ mod clusters;
 mod custody;
 mod drills;
 mod events;
+mod evidence;
 mod instances;
 mod offerings;
 mod operations;
@@ -35,6 +36,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .merge(bindings::routes())
         .merge(backups::routes())
         .merge(drills::routes())
+        .merge(evidence::routes())
         .merge(recovery_policy::routes())
         .merge(clusters::routes())
         .merge(operations::routes())

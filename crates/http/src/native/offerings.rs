@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use mainstay_engine::Availability;
-use mainstay_types::{Offering, ParameterKind};
+use mainstay_types::{ASSERTIONS_PARAMETER, Offering, ParameterKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -64,6 +64,7 @@ struct ParameterBody {
 enum ParameterType {
     Integer,
     Choice,
+    Text,
 }
 
 type OfferingList = Page<OfferingBody>;
@@ -78,11 +79,13 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     responses((status = 200, description = "A page of offerings.", body = OfferingList))
 )]
 async fn list(State(api): ApiState, _: Caller, Params(params): Params<PageParams>) -> Json<OfferingList> {
-    let offerings = api.control.offerings().await.into_iter().map(|(offering, found)| body(&offering, found));
+    let is_drilled = |offering: &Offering| api.control.recoverable().of(&offering.engine).is_some();
+    let offerings = api.control.offerings().await.into_iter();
+    let offerings = offerings.map(|(offering, found)| body(&offering, found, is_drilled(&offering)));
     Json(Page::of(offerings, &params, |offering| offering.engine.clone()))
 }
 
-fn body(offering: &Offering, availability: Availability) -> OfferingBody {
+fn body(offering: &Offering, availability: Availability, is_drilled: bool) -> OfferingBody {
     let (version, reason, remedy) = match availability {
         Availability::Installed { version } => (Some(version), None, None),
         Availability::Missing { reason, remedy } => (None, Some(reason), Some(remedy)),
@@ -95,6 +98,15 @@ fn body(offering: &Offering, availability: Availability) -> OfferingBody {
         let plans = spec.plans.iter().map(ToString::to_string).collect();
         ParameterBody { name: spec.name, description: spec.description, kind, min, max, choices, plans }
     });
+    let asserted = is_drilled.then(|| ParameterBody {
+        name: ASSERTIONS_PARAMETER,
+        description: "What drills ask of the data that came back, a line for each: QUERY => ANSWER",
+        kind: ParameterType::Text,
+        min: None,
+        max: None,
+        choices: None,
+        plans: offering.plans.iter().map(ToString::to_string).collect(),
+    });
     OfferingBody {
         contract: offering.contract.to_string(),
         engine: offering.engine.to_string(),
@@ -104,6 +116,6 @@ fn body(offering: &Offering, availability: Availability) -> OfferingBody {
         remedy,
         plans: offering.plans.iter().map(ToString::to_string).collect(),
         follows: offering.follows.iter().map(ToString::to_string).collect(),
-        parameters: parameters.collect(),
+        parameters: parameters.chain(asserted).collect(),
     }
 }

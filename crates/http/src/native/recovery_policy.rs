@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use mainstay_domain::command::{Rejection, SetRecoveryPolicy};
-use mainstay_domain::event::{Assertion, RecoveryPolicyChanged};
+use mainstay_domain::event::RecoveryPolicyChanged;
 use mainstay_domain::view::RecoveryPolicy;
-use mainstay_types::{InstanceName, Role};
+use mainstay_types::{Assertion, InstanceName, Role};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;

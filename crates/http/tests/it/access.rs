@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::server::{PATIENCE, Server};
 
 /// Every route behind a token, and the least role that it takes.
-const ROUTES: [(&str, &str, Role, &str); 28] = [
+const ROUTES: [(&str, &str, Role, &str); 30] = [
     ("GET", "/api/v1/offerings", Role::Viewer, ""),
     ("GET", "/api/v1/instances", Role::Viewer, ""),
     ("POST", "/api/v1/instances", Role::Operator, r#"{"name":"x","contract":"none/v1"}"#),
@@ -21,6 +21,8 @@ const ROUTES: [(&str, &str, Role, &str); 28] = [
     ("GET", "/api/v1/instances/none/drills", Role::Viewer, ""),
     ("POST", "/api/v1/instances/none/drills", Role::Operator, "{}"),
     ("GET", "/api/v1/drills", Role::Viewer, ""),
+    ("GET", "/api/v1/drills/evidence", Role::Viewer, ""),
+    ("GET", "/api/v1/drills/keys", Role::Viewer, ""),
     ("GET", "/api/v1/instances/none/recovery", Role::Viewer, ""),
     ("PUT", "/api/v1/instances/none/recovery", Role::Operator, "{}"),
     ("GET", "/api/v1/instances/none/bindings", Role::Viewer, ""),
@@ -46,6 +48,7 @@ const ROUTES_OF_ALL: [(&str, &str, u16); 11] = [
     ("GET", "/api/v1/scrub", 404),
     ("POST", "/api/v1/scrub", 404),
     ("GET", "/api/v1/recovery", 200),
+    ("POST", "/api/v1/drills/keys", 204),
     ("GET", "/api/v1/recovery/key", 409),
     ("POST", "/api/v1/recovery/key/shares", 409),
     ("POST", "/api/v1/recovery/key/acknowledge", 409),
@@ -192,7 +195,7 @@ async fn to_one_tenant_the_things_of_another_do_not_exist() {
         assert_eq!(answer.problem(), (404, code.to_owned(), None));
         assert!(!answer.text.contains("default"), "{answer:?}");
     }
-    for list in ["instances", "operations"] {
+    for list in ["instances", "operations", "drills", "drills/evidence"] {
         assert_eq!(ask("GET", format!("/api/v1/{list}")).await.json()["items"], json!([]));
     }
     let events = ask("GET", "/api/v1/events".to_owned()).await.json();

@@ -101,7 +101,7 @@ async fn metrics_are_open_metrics_for_tokens_of_every_tenant() {
 }
 
 /// Holds a page against the rules of OpenMetrics 1.0 that a scraper goes by; answers its samples.
-fn check_open_metrics(page: &str) -> BTreeMap<String, f64> {
+pub fn check_open_metrics(page: &str) -> BTreeMap<String, f64> {
     let body = page.strip_suffix("# EOF\n").expect("the page ends with # EOF");
     let mut types: BTreeMap<&str, &str> = BTreeMap::new();
     let mut samples = BTreeMap::new();
@@ -129,6 +129,7 @@ fn check_open_metrics(page: &str) -> BTreeMap<String, f64> {
         let suffix = &name[current.len()..];
         match types.get(current).copied() {
             Some("gauge") => assert_eq!(suffix, "", "{line}"),
+            Some("counter") => assert_eq!(suffix, "_total", "{line}"),
             Some("histogram") => assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}"),
             kind => panic!("{line} is of type {kind:?}"),
         }

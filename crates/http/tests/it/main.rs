@@ -6,6 +6,7 @@
 mod access;
 mod bad_input;
 mod contract;
+mod drills;
 mod errors;
 mod events;
 mod health;
