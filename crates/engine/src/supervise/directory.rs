@@ -111,6 +111,12 @@ impl ClusterDirectory {
         Self::named(clusters, &format!("{SCRATCH}-{engine}-"))
     }
 
+    /// Whether it is that of a scratch cluster.
+    pub(super) fn is_scratch(&self) -> bool {
+        let name = self.root.file_name().and_then(|name| name.to_str());
+        name.and_then(|name| name.strip_prefix(SCRATCH)).is_some_and(|rest| rest.starts_with('-'))
+    }
+
     /// The cluster's directory.
     pub fn root(&self) -> &Path {
         &self.root

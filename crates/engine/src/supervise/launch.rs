@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rustix::process::{Resource, Rlimit, setrlimit, setsid, umask};
+use rustix::process::{Pid, Resource, Rlimit, setpriority_process, setrlimit, setsid, umask};
 
 use super::directory::ClusterDirectory;
 use super::log::EngineLog;
@@ -18,6 +18,11 @@ const UMASK: u32 = 0o077;
 /// The badness of an engine to the kernel's out-of-memory killer: a machine that runs out of memory should
 /// rather end something that can be started again without recovery.
 const OOM_SCORE_ADJUSTMENT: &str = "-900";
+/// That of a scratch cluster: nobody misses it, and what it was for can be done again.
+const SCRATCH_OOM_SCORE_ADJUSTMENT: &str = "500";
+/// How far a scratch cluster stands back for processor and disk (the niceness of nice(2), by which the kernel's schedulers for disks go
+/// as well): a tenth of what a process that serves gets beside it.
+const SCRATCH_NICENESS: i32 = 10;
 /// Where an engine finds the programs that it runs itself.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -47,8 +52,14 @@ impl Launch {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdout(log.try_clone()?).stderr(log);
         let child = command.spawn()?;
+        let scratch = directory.is_scratch();
+        if let (true, Some(pid)) = (scratch, Pid::from_raw(child.id().cast_signed())) {
+            // Whoever may start a process may make it wait; all that it starts itself waits as it does.
+            let _ = setpriority_process(Some(pid), SCRATCH_NICENESS);
+        }
         // Only root may make a process safer, and in a container not even root: it is an attempt.
-        let _ = std::fs::write(format!("/proc/{}/oom_score_adj", child.id()), OOM_SCORE_ADJUSTMENT);
+        let adjustment = if scratch { SCRATCH_OOM_SCORE_ADJUSTMENT } else { OOM_SCORE_ADJUSTMENT };
+        let _ = std::fs::write(format!("/proc/{}/oom_score_adj", child.id()), adjustment);
         Ok(child)
     }
 }

@@ -17,10 +17,14 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
+        Self::of("test-cluster")
+    }
+
+    fn of(cluster: &str) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let user = EngineUser::resolve(None).unwrap();
-        let directory = ClusterDirectory::new(temporary.path(), &"test-cluster".parse().unwrap());
+        let directory = ClusterDirectory::new(temporary.path(), &cluster.parse().unwrap());
         directory.prepare(&user).unwrap();
         directory.make_empty("data", &user).unwrap();
         Self { _temporary: temporary, directory, user }
@@ -85,6 +89,23 @@ async fn a_process_is_confined() {
     let session = lines[lines.len() - 2].split(' ').collect::<Vec<_>>();
     assert_eq!(session[0], session[1], "it leads a session of its own: {log}");
     assert_eq!(fs::metadata(place.directory.log()).unwrap().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_scratch_cluster_stands_back() {
+    for (cluster, stands_back) in [("scratch-test-0", true), ("scratches-0", false)] {
+        let place = Place::of(cluster);
+        let process = Process::start(&place.shell("exec sleep 60"), &place.directory).unwrap();
+        let pid = process.pid();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        // After the name in parentheses the niceness is the seventeenth field (proc_pid_stat(5)).
+        let niceness = stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap();
+        assert_eq!(niceness == "10", stands_back, "{stat}");
+        let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        assert_eq!(score.trim() == "500", stands_back, "{score}");
+        process.signal(Signal::KILL);
+        process.ended().await;
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod away;
 mod disaster;
 mod everything;
+mod evidence;
 mod keepers;
 mod layer;
 mod postgresql;
