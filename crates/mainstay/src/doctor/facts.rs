@@ -134,7 +134,7 @@ impl Place {
 }
 
 impl Folder {
-    fn gather(path: &Path) -> Self {
+    pub fn gather(path: &Path) -> Self {
         let nearest = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
         Self {
             path: path.to_owned(),

@@ -19,9 +19,9 @@ const OLDEST_KERNEL: (u32, u32) = (5, 4);
 const MEMORY_NEEDED: u64 = 256 * MIB;
 const MEMORY_WANTED: u64 = GIB;
 /// A new PostgreSQL cluster takes 40 MiB and its write-ahead log 80 MiB at the least.
-const DISK_NEEDED: u64 = 256 * MIB;
+pub(super) const DISK_NEEDED: u64 = 256 * MIB;
 /// Below this the reserve, at which the layer stops taking commands, is near.
-const DISK_WANTED: u64 = 2 * GIB;
+pub(super) const DISK_WANTED: u64 = 2 * GIB;
 /// A shared PostgreSQL cluster opens some thousand files, each of its processes counted by itself.
 const OPEN_FILES_NEEDED: u64 = 1024;
 const OPEN_FILES_WANTED: u64 = 4096;
@@ -255,7 +255,7 @@ pub(super) fn engine(name: &str, availability: &Availability) -> Check {
 }
 
 /// Bytes as a person says them.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     if bytes >= GIB { format!("{:.1} GiB", bytes as f64 / GIB as f64) } else { format!("{} MiB", bytes / MIB) }
 }
 

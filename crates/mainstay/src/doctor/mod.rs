@@ -14,6 +14,7 @@ use crate::config::{Config, LoadError};
 mod facts;
 mod judge;
 mod layer;
+mod repository;
 
 /// What was found, in the order in which a person would look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,12 +48,13 @@ pub enum State {
 /// Looks at the machine as this configuration would use it, with the engines that it would run.
 ///
 /// Where the configuration is wrong, that is a check like any other, and what depends on it is left out. Facts are
-/// gathered by blocking calls, two seconds at most: a command that ends with its report has nothing else to do.
+/// gathered by blocking calls, some seconds at most: a command that ends with its report has nothing else to do.
 pub async fn examine(config: Result<&Config, &LoadError>, engines: &[Arc<dyn Engine>]) -> Report {
     let mut checks = vec![judge::configuration(config)];
     checks.extend(judge::machine(&facts::Machine::gather()));
     if let Ok(config) = config {
         checks.extend(judge::place(&facts::Place::gather(config)));
+        checks.extend(repository::judge(&repository::Repository::gather(config)));
         checks.extend(judge::ports(&layer::Ports::gather(config)));
     }
     for engine in engines {

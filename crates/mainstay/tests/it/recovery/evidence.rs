@@ -59,7 +59,8 @@ fn evidence_is_the_same_whenever_it_is_written_and_shows_what_was_changed() {
     assert_eq!(layer.cli(&["diff", "-f", manifest]).succeed(), "");
     layer.cli(&["drill", "shop"]).succeed();
 
-    let place = |name: &str| layer.scratch().join(name).to_str().unwrap().to_owned();
+    let scratch = layer.scratch().to_owned();
+    let place = |name: &str| scratch.join(name).to_str().unwrap().to_owned();
     let (first, second, keys) = (place("first"), place("second"), place("keys.pem"));
     let last = layer.api().get("/api/v1/drills").expect(200)["items"].as_array().unwrap().last().unwrap().clone();
     let after_last = last["ended_at"].as_str().unwrap().replace('Z', "9Z");
@@ -67,6 +68,7 @@ fn evidence_is_the_same_whenever_it_is_written_and_shows_what_was_changed() {
     std::fs::write(&keys, layer.cli(&["drills", "keys", "--pem"]).succeed()).unwrap();
     layer.cli(&["drills", "keys", "--new"]).succeed();
     layer.cli(&["drill", "shop"]).succeed();
+    layer.stop();
     layer.restart();
     layer.cli(&["drills", "export", "shop", "--to", &second, "--until", &after_last]).succeed();
     assert_eq!(files(Path::new(&first)), files(Path::new(&second)), "byte by byte");
