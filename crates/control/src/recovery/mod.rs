@@ -14,6 +14,7 @@ mod disaster;
 mod document;
 mod drill;
 mod logs;
+mod points;
 mod progress;
 mod room;
 mod sweep;
@@ -28,6 +29,7 @@ use mainstay_types::{ClusterName, InstanceId, Timestamp, chain};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::control::Control;
 
@@ -37,7 +39,7 @@ use sweep::Sweeper;
 
 pub(crate) use catalogue::Catalogues;
 pub use depot::{Depot, DepotError};
-pub use disaster::{RecoverError, Recovered, recover_clusters};
+pub use disaster::{RecoverError, Recovered, RecoveredLayer, recover_clusters};
 pub use document::{Document, LayerDocument, LayerPart, PointDocument, PointInstance, referred_contents};
 pub use progress::Doing;
 pub(crate) use progress::Watched;
@@ -84,6 +86,8 @@ impl RecoveryLoop {
     /// Runs until `stop` turns true. What is in progress then is dropped, and planned again by whoever runs next.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         clear_scratch(&self.control).await;
+        let in_step = points::keep_in_step(self.control.clone(), self.depot.clone());
+        let _in_step = AbortOnDropHandle::new(tokio::spawn(in_step));
         let mut views = self.control.journal().watch();
         while !*stop.borrow_and_update() {
             views.mark_unchanged();

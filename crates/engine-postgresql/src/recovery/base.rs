@@ -12,10 +12,12 @@ use mainstay_engine::{ClusterSpec, EngineError};
 use mainstay_types::{EngineName, Timestamp};
 use tokio::io::AsyncReadExt;
 
-use super::heartbeat;
+use super::keeper::Keeper;
 use super::reach::Base;
+use super::spool::Spool;
 use super::stream::stream;
-use super::wal::{Lsn, PieceName, Segment};
+use super::wal::{LogName, Lsn, PieceName, Segment, System};
+use super::{follow, heartbeat};
 use crate::admin::failed;
 use crate::cluster::Cluster;
 use crate::config::PostgresqlConfig;
@@ -53,19 +55,20 @@ pub(super) async fn back_up(
 ) -> Result<Backup, EngineError> {
     refuse_tablespaces(cluster, spec).await?;
     let heartbeat = heartbeat::number(cluster).await?;
-    let (identity, version): (String, String) = sqlx::query_as(
-        "SELECT system_identifier::text, split_part(current_setting('server_version'), ' ', 1) FROM pg_control_system()",
-    )
-    .fetch_one(cluster.admin.pool())
-    .await
-    .map_err(failed("the cluster's identity could not be read"))?;
+    let system = follow::system(cluster).await?;
+    let version: String = sqlx::query_scalar("SELECT split_part(current_setting('server_version'), ' ', 1)")
+        .fetch_one(cluster.admin.pool())
+        .await
+        .map_err(failed("the cluster's version could not be read"))?;
+    let keeper = Keeper::new(Spool::new(cluster.directory.root().join(follow::DIRECTORY)), archive, system).await?;
+    follow::refuse_turned_back(cluster, spec, &keeper).await?;
 
     archive.progress.stage("copying the cluster");
     let began_at = Timestamp::now();
     let (part, range) = copy(cluster, config, spec, archive).await?;
     let ended_at = Timestamp::now();
     let notes = [
-        (IDENTITY, identity),
+        (IDENTITY, system.to_string()),
         (START, range.start.to_string()),
         (STOP, range.stop.to_string()),
         (TIMELINE, range.timeline.to_string()),
@@ -74,7 +77,7 @@ pub(super) async fn back_up(
     let notes: BTreeMap<String, String> = notes.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
 
     archive.progress.stage("waiting for the log");
-    until_log_is_kept(&range, spec, archive).await?;
+    until_log_is_kept(system, &range, spec, archive).await?;
     Ok(Backup { engine: engine.clone(), version, parts: vec![part], began_at, ended_at, notes, uncovered: Vec::new() })
 }
 
@@ -86,6 +89,7 @@ pub(super) fn base(backup: &Backup) -> Result<Base, EngineError> {
         text.parse().map_err(|_| wrong())
     }
     Ok(Base {
+        system: parsed(backup, IDENTITY)?,
         timeline: parsed(backup, TIMELINE)?,
         start: parsed(backup, START)?,
         stop: parsed(backup, STOP)?,
@@ -201,10 +205,16 @@ async fn refuse_tablespaces(cluster: &Cluster, spec: &ClusterSpec) -> Result<(),
 
 /// The end of a backup makes the server begin a new segment, so that the last one that it needs comes to its end even where
 /// nobody writes. Whoever follows the log keeps it.
-async fn until_log_is_kept(range: &Range, spec: &ClusterSpec, archive: &Archive) -> Result<(), EngineError> {
+async fn until_log_is_kept(
+    system: System,
+    range: &Range,
+    spec: &ClusterSpec,
+    archive: &Archive,
+) -> Result<(), EngineError> {
     let needed = range.start.segment()..=range.stop.last_segment();
+    let name = |number| PieceName::Whole(Segment { timeline: range.timeline, number });
     let mut missing: Vec<String> =
-        needed.map(|number| PieceName::Whole(Segment { timeline: range.timeline, number }).to_string()).collect();
+        needed.map(|number| LogName { system: Some(system), piece: name(number) }.to_string()).collect();
     let deadline = Instant::now() + LOG_PATIENCE;
     loop {
         let pieces = archive.log.pieces().await?;
