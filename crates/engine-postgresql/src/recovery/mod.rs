@@ -1,8 +1,8 @@
 //! How a cluster's data is backed up and brought back.
 //!
 //! ```text
-//! pg_basebackup ────────────> part `base` ──┐
-//! slot ──> pg_receivewal ──> keeper ──> log ─┴─> scratch cluster ──> looked at, or its data serves, or one database is copied
+//! WAL sender ──> archive, manifest: two parts ──┐
+//! slot ──> pg_receivewal ──> keeper ──> log ─────┴─> scratch cluster ──> looked at, or its data serves, or one database is copied
 //! ```
 //!
 //! Everything that comes back goes through a scratch cluster: what serves is left alone until what comes back is whole.
@@ -16,6 +16,7 @@ mod rehearse;
 mod replace;
 mod restorer;
 mod scratch;
+mod sender;
 mod spool;
 mod stream;
 mod unpack;
@@ -48,7 +49,7 @@ impl Recovery for PostgresqlEngine {
 
     async fn back_up(&self, spec: &ClusterSpec, _: &[InstanceSpec], archive: &Archive) -> Result<Backup, EngineError> {
         let cluster = self.running(spec).await?;
-        base::back_up(&cluster, &self.config, spec, self.name(), archive).await
+        base::back_up(&cluster, spec, self.name(), archive).await
     }
 
     async fn follow_log(&self, spec: &ClusterSpec, archive: &Archive) -> EngineError {

@@ -40,7 +40,7 @@ pub(super) async fn restore(
     let replay = replay(backup, until, archive).await?;
     // One at a time: the role that restores is a member of one owner.
     let _turn = cluster.restoring.lock().await;
-    let scratch = Scratch::restore(engine, spec, backup, &replay, Purpose::Look, archive).await?;
+    let scratch = Scratch::restore(engine, spec, backup, &replay, Purpose::Copy, archive).await?;
     let copied = from_scratch(&scratch, &cluster, instance, origin, backup, archive).await;
     scratch.remove().await?;
     let newest = copied?;
