@@ -13,7 +13,6 @@ mod outcome;
 mod placement;
 mod record_custody;
 mod record_objects;
-mod record_recovery;
 mod recoverable;
 mod rejection;
 mod renew_binding;
@@ -54,7 +53,6 @@ pub use outcome::{
 };
 pub use record_custody::{CustodyChange, RecordCustody};
 pub use record_objects::{ObjectChange, RecordObjects, RecordScrub};
-pub use record_recovery::RecordRecovery;
 pub use rejection::Rejection;
 pub use renew_binding::RenewBinding;
 pub use replace_password::ReplacePassword;
@@ -149,7 +147,6 @@ commands! {
     AcknowledgeRecoveryKey,
     ShowRecoveryKey,
     IntroduceEvidenceKey,
-    RecordRecovery,
     DeleteInstance,
     CreateBinding,
     RotateBinding,

@@ -35,9 +35,8 @@ pub use object::{
 pub use operation::{Idempotency, OperationFailed, OperationKind, OperationStarted, OperationSucceeded};
 pub use recovery::{
     AskedAssertion, BackupCompleted, BackupExpired, BackupFailed, ClusterRestored, DrillCheck, DrillFailed,
-    DrillPassed, DrillRecord, DrilledPart, DrilledPoint, EvidenceKeyIntroduced, LayerRecovered,
-    RecoveryKeyAcknowledged, RecoveryKeyShown, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed,
-    RestoreRequested, Until,
+    DrillPassed, DrillRecord, DrilledPart, DrilledPoint, EvidenceKeyIntroduced, RecoveryKeyAcknowledged,
+    RecoveryKeyShown, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed, RestoreRequested, Until,
 };
 pub use token::{TokenCreated, TokenRevoked};
 
@@ -154,7 +153,6 @@ bodies! {
     ClusterRestored = "v1.cluster.restored",
     DrillPassed = "v1.drill.passed",
     DrillFailed = "v1.drill.failed",
-    LayerRecovered = "v1.layer.recovered",
     RecoveryPolicyChanged = "v1.recovery.policy-changed",
     RecoveryKeyAcknowledged = "v1.recovery.key-acknowledged",
     RecoveryKeyShown = "v1.recovery.key-shown",

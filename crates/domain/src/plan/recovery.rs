@@ -75,7 +75,7 @@ pub fn plan_recovery(view: &View, engines: &Recoverable, now: Timestamp) -> Reco
             let (cluster, instance) = (cluster.name.clone(), instance.id.clone());
             backups.push(Work::BackUp { cluster, instance, whole_cluster });
         }
-        if plan.is_reached(drill_due(view, instance, now), now) {
+        if plan.is_reached(drill_due(view, instance), now) {
             drills.push(Work::Drill { instance: instance.id.clone() });
         }
     }
@@ -148,43 +148,36 @@ fn backup_due(
     let of = (scope == Scope::Instance).then_some(&instance.id);
     // One of a time to come is of a clock that was wrong. Whoever waited for that time would have no backups until then.
     let newest = view.points_on(&instance.cluster, of).iter().rev().map(|point| point.began_at).find(|at| *at <= now);
-    let every = instance.recovery.policy.backup_every_seconds;
-    let created_at = Some(instance.created_at).filter(|at| *at <= now);
+    let policy = &instance.recovery.policy;
     let due = match newest {
         // It is in the cluster's backup, or in the log that followed.
-        Some(began_at) if log || created_at.is_none_or(|created_at| began_at >= created_at) => {
-            began_at.plus_seconds(every)
-        }
-        _ => created_at.map_or(Timestamp::EPOCH, |at| at.plus_seconds(FIRST_BACKUP_SECONDS.min(every))),
+        Some(began_at) if log || began_at >= instance.created_at => began_at.plus_seconds(policy.backup_every_seconds),
+        _ => instance.created_at.plus_seconds(FIRST_BACKUP_SECONDS.min(policy.backup_every_seconds)),
     };
     let retry = failed_at.filter(|at| *at <= now).map(|at| at.plus_seconds(RETRY_SECONDS));
     Some(retry.map_or(due, |retry| due.max(retry)))
 }
 
 /// When the next drill is due; none while there is nothing to restore.
-fn drill_due(view: &View, instance: &Instance, now: Timestamp) -> Option<Timestamp> {
+fn drill_due(view: &View, instance: &Instance) -> Option<Timestamp> {
     if is_asked_for(view, instance, OperationKind::RunDrill) {
         return Some(Timestamp::EPOCH);
     }
     if instance.state != InstanceState::Ready {
         return None;
     }
-    // As above: what is of a time to come says nothing of when it was.
-    let mut points = view.points_of(instance).peekable();
-    points.peek()?;
-    let first_point = points.find(|point| point.began_at <= now).map_or(Timestamp::EPOCH, |point| point.ended_at);
+    let first_point = view.points_of(instance).next()?.ended_at;
     let recovery = &instance.recovery;
-    let drilled_at = recovery.drilled_at.filter(|at| *at <= now);
     let every = recovery.policy.drill_every_seconds;
     let spread = |within: u64| u64::from_le_bytes(first_bytes(&instance.id)) % within.max(1);
-    let planned = match drilled_at {
+    let planned = match recovery.drilled_at {
         None => first_point.plus_seconds(spread(FIRST_DRILL_WITHIN_SECONDS.min(every))),
         // A tenth of the time between two of them, so that what was made together is not drilled together for ever.
         Some(at) => at.plus_seconds(every - spread(every / 10)),
     };
     // What an instance was made with changed nothing.
     let changed = recovery.policy.changed_at.filter(|changed| *changed > instance.created_at);
-    let changed = changed.filter(|changed| drilled_at.is_none_or(|at| at < *changed));
+    let changed = changed.filter(|changed| recovery.drilled_at.is_none_or(|at| at < *changed));
     let failed = recovery.drill_failed.as_ref().map(|failure| failure.at.plus_seconds(RETRY_SECONDS.max(every / 7)));
     let due = changed.map_or(planned, |changed| planned.min(changed));
     Some(failed.map_or(due, |failed| due.min(failed)))
@@ -199,24 +192,26 @@ fn first_bytes(id: &InstanceId) -> [u8; 8] {
     bytes
 }
 
-/// The backups that no rule keeps, and that nothing is brought back from now. Of what is gone the newest is kept for some time, for whoever deleted it by mistake.
+/// The backups that no rule keeps, and that nothing is brought back from now. What an instance that was deleted would be made of again is
+/// kept for some time, and the newest of what is gone, for whoever deleted it by mistake.
 fn expired(view: &View, now: Timestamp) -> Vec<BackupId> {
     let mut all: Vec<_> = view.points().map(|point| (&point.cluster, point.instance.as_ref())).collect();
     all.sort();
     all.dedup();
-    let in_use: BTreeSet<_> =
+    let lately = |since: Timestamp| now.seconds_since(since) < GONE_SECONDS as f64;
+    let mut in_use: BTreeSet<_> =
         view.instances().filter_map(|instance| Some(&instance.recovery.restoring.as_ref()?.backup)).collect();
+    // Others on its cluster have rules of their own, and newer backups than it has any use for.
+    let unwanted = view.unwanted_instances().filter(|instance| instance.unwanted_since.is_some_and(lately));
+    in_use.extend(unwanted.filter_map(|instance| Some(&view.points_of(instance).next_back()?.id)));
     let mut expired = Vec::new();
     for (cluster, instance) in all {
         let points = view.points_on(cluster, instance);
         let kept = match rule(view, cluster, instance) {
             Some(rule) => kept(&points, rule),
-            None => points
-                .last()
-                .filter(|point| now.seconds_since(point.ended_at) < GONE_SECONDS as f64)
-                .map(|point| point.id.clone())
-                .into_iter()
-                .collect(),
+            None => {
+                points.last().filter(|point| lately(point.ended_at)).map(|point| point.id.clone()).into_iter().collect()
+            }
         };
         let dropped = points.iter().map(|point| &point.id).filter(|id| !kept.contains(id) && !in_use.contains(id));
         expired.extend(dropped.cloned());

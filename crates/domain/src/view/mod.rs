@@ -28,7 +28,6 @@ pub use instance::{Instance, InstanceState, VisibleState};
 pub use operation::{Operation, OperationState, Step, StepState};
 pub use recovery::{
     Drill, DrillOutcome, Failure, KeepRule, Proof, Recovery, RecoveryPoint, RecoveryPolicy, RecoveryState, Restoring,
-    Rewind,
 };
 pub use token::Token;
 
@@ -64,8 +63,6 @@ pub struct View {
     scrubbed_at: Option<Timestamp>,
     /// When somebody said that the recovery key is in a safe place.
     recovery_key_acknowledged_at: Option<Timestamp>,
-    /// How often the layer was taken back to an earlier moment, the oldest first.
-    rewinds: Vector<Rewind>,
     points: OrdMap<BackupId, Arc<RecoveryPoint>>,
     /// Instances that are gone and were backed up, in the order in which they went.
     deleted: Vector<Arc<Instance>>,
@@ -110,6 +107,11 @@ impl View {
         let (named, gone) = (|it: &&Arc<Instance>| it.tenant == *tenant && it.name == *name, self.deleted.iter().rev());
         let latest = gone.filter(|_| self.instance(tenant, name).is_none()).find(named)?;
         self.points_of(latest).next().is_some().then_some(latest)
+    }
+
+    /// The instances that somebody wanted gone, whether they are gone already or not.
+    pub fn unwanted_instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.instances().filter(|instance| instance.unwanted_since.is_some()).chain(&self.deleted)
     }
 
     /// An instance by its id.

@@ -2,8 +2,8 @@
 
 use mainstay_domain::command::{
     BackUpInstance, BackupDone, BackupExpiry, BackupFailure, ClusterFailure, ClusterStart, DrillDone, InstanceFailure,
-    InstanceProvisioned, InstanceRemoved, NewInstance, RecordRecovery, RestoreDone, RestoreFailure, RestoreInstance,
-    RestoreTo, RunDrill, SetRecoveryPolicy, StartOutcome,
+    InstanceProvisioned, InstanceRemoved, NewInstance, RestoreDone, RestoreFailure, RestoreInstance, RestoreTo,
+    RunDrill, SetRecoveryPolicy, StartOutcome,
 };
 use mainstay_domain::event::{
     BackupCompleted, ClusterRestored, DrillFailed, DrillPassed, RecoveryPolicyChanged, RestoreCompleted, Until,
@@ -299,6 +299,48 @@ fn what_was_deleted_is_made_anew_as_it_was_before() {
 }
 
 #[test]
+fn what_was_deleted_is_kept_for_a_month_whatever_its_cluster_has_since() {
+    let expired = |layer: &Layer| {
+        let work = due(layer).into_iter();
+        work.filter_map(|work| if let Work::Expire { backup } = work { Some(backup) } else { None }).collect::<Vec<_>>()
+    };
+    let mut layer = with(&["shop", "blog"]);
+    let policy = RecoveryPolicyChanged {
+        keep_last: Some(1),
+        keep_daily: Some(0),
+        keep_weekly: Some(0),
+        keep_monthly: Some(0),
+        ..Default::default()
+    };
+    for name in ["shop", "blog"] {
+        let (tenant, name, policy) = (tenant(), name.parse().unwrap(), policy.clone());
+        layer.submit(SetRecoveryPolicy { tenant, name, policy }).unwrap();
+    }
+    let older = backed_up(&mut layer, "shop");
+    layer.now = layer.now.plus_seconds(24 * HOUR);
+    let last = backed_up(&mut layer, "shop");
+    layer.now = layer.now.plus_seconds(20 * 24 * HOUR);
+    for name in ["shop", "blog"] {
+        let gone = instance(&layer, name).id.clone();
+        let delete = layer.delete(name, true);
+        layer.submit(delete).unwrap();
+        // One that was being taken ends.
+        layer.now = layer.now.plus_seconds(60);
+        backed_up(&mut layer, name);
+        assert_eq!(expired(&layer).iter().filter(|id| **id == last).count(), 0, "while it is being deleted");
+        layer.submit(InstanceRemoved { instance: gone }).unwrap();
+    }
+    layer.now = layer.now.plus_seconds(29 * 24 * HOUR);
+    let gone = expired(&layer);
+    assert!(gone.contains(&older) && !gone.contains(&last), "{gone:?}");
+    let tenant = tenant();
+    let shop = layer.view.deleted_instance(&tenant, &"shop".parse().unwrap()).unwrap();
+    assert_eq!(layer.view.points_of(shop).next_back().unwrap().id, last);
+    layer.now = layer.now.plus_seconds(2 * 24 * HOUR);
+    assert!(expired(&layer).contains(&last));
+}
+
+#[test]
 fn what_no_rule_keeps_expires() {
     let mut layer = with(&["shop"]);
     let mut backups = Vec::new();
@@ -418,6 +460,7 @@ fn of_what_is_deleted_the_newest_backup_stays_for_a_month() {
     layer.now = layer.now.plus_seconds(HOUR);
     let newest = backed_up(&mut layer, "shop");
     let taken = layer.now;
+    layer.now = taken.plus_seconds(1);
     let id = instance(&layer, "shop").id.clone();
     let delete = layer.delete("shop", true);
     layer.submit(delete).unwrap();
@@ -428,49 +471,4 @@ fn of_what_is_deleted_the_newest_backup_stays_for_a_month() {
     assert!(!expires(&layer, &newest));
     layer.now = taken.plus_seconds(30 * 24 * HOUR + HOUR);
     assert!(expires(&layer, &newest));
-}
-
-#[test]
-fn a_clock_that_was_ahead_keeps_nobody_from_being_drilled() {
-    let mut layer = with(&["shop"]);
-    let right = layer.now;
-    layer.now = right.plus_seconds(365 * 24 * HOUR);
-    let backup = backed_up(&mut layer, "shop");
-    let done = passed(&layer, "shop", &backup);
-    layer.submit(done).unwrap();
-    // The clock is set right. The journal's time stands still from here on.
-    layer.now = right.plus_seconds(HOUR);
-    let drill = Work::Drill { instance: instance(&layer, "shop").id.clone() };
-    assert!(due(&layer).contains(&drill));
-    let backup = backed_up(&mut layer, "shop");
-    let done = passed(&layer, "shop", &backup);
-    layer.submit(done).unwrap();
-    assert_eq!(due(&layer), [], "once, and not again and again");
-    layer.now = layer.now.plus_seconds(8 * 24 * HOUR);
-    assert!(due(&layer).contains(&drill));
-
-    // What is made while the journal's time stands still is backed up, and not again and again either.
-    let create = layer.create("blog");
-    let (id, cluster) = (create.id.clone(), instance(&layer, "shop").cluster.clone());
-    layer.submit(create).unwrap();
-    layer.submit(InstanceProvisioned { instance: id.clone(), repaired: None }).unwrap();
-    let due_backup = |layer: &Layer| {
-        due(layer).iter().any(|work| matches!(work, Work::BackUp { cluster: of, .. } if *of == cluster))
-    };
-    assert!(due_backup(&layer));
-    backed_up(&mut layer, "blog");
-    assert!(!due_backup(&layer));
-}
-
-#[test]
-fn what_was_backed_up_in_a_past_that_was_left_is_told_apart() {
-    let mut layer = with(&["shop"]);
-    let moment = layer.now;
-    layer.now = moment.plus_seconds(2 * HOUR);
-    layer.submit(RecordRecovery { until: Some(moment) }).unwrap();
-    layer.submit(RecordRecovery { until: None }).unwrap();
-    let left = |seconds: u64| layer.view.left_at(moment.plus_seconds(seconds)).is_some();
-    assert_eq!([left(0), left(1), left(2 * HOUR), left(2 * HOUR + 1)], [false, true, true, false]);
-    let stored = minicbor::to_vec(&layer.view).unwrap();
-    assert_eq!(minicbor::decode::<View>(&stored).unwrap(), layer.view);
 }
