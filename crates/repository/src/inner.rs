@@ -60,7 +60,7 @@ impl Inner {
             keys,
             immutable_for,
             reserved,
-            workshop: crate::serve::workshop(),
+            workshop: Workshop::default(),
             pieces,
             state: Mutex::new(state),
             tenure: Mutex::default(),

@@ -8,7 +8,6 @@ mod conforms;
 mod disk;
 mod drift;
 mod isolation;
-mod logs;
 mod measures;
 mod objects;
 mod place;

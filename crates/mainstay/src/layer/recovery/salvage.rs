@@ -12,7 +12,7 @@ use mainstay_dataplane::{Body, DataPlane, Serve, ServeError, Verify};
 use mainstay_journal::{Import, ImportError};
 use mainstay_repository::Repository;
 use mainstay_storage::{Service, Store};
-use mainstay_types::{Sequence, Timestamp, chain};
+use mainstay_types::{Timestamp, chain};
 use tokio_util::io::StreamReader;
 use zeroize::Zeroizing;
 
@@ -68,12 +68,6 @@ pub(crate) enum SalvageError {
         #[source]
         source: mainstay_storage::OpenError,
     },
-    #[error(
-        "the store of the journal has {events} events already, and nothing is overwritten; where they are this layer's newest, start it \
-         with them and bring back with 'mainstay restore' what its instances lost, else name an empty database in \
-         ConnectionStrings:Default (ConnectionStrings__Default)"
-    )]
-    NotEmpty { events: Sequence },
     #[error("the journal cannot be brought back")]
     Journal(#[source] ImportError),
     #[error("the journal cannot be read from the repository")]
@@ -143,17 +137,6 @@ impl Salvage {
         Ok(Some(file))
     }
 
-    /// Refuses stores outside of the data directory that have something in them already.
-    pub async fn find_room(&self, config: &Config) -> Result<(), SalvageError> {
-        let store = journal_store(config).await?;
-        let had = Import::begin(store.clone()).await.map(|import| import.had());
-        store.close().await;
-        match had.map_err(|error| SalvageError::Journal(error.into()))? {
-            0 => Ok(()),
-            events => Err(SalvageError::NotEmpty { events }),
-        }
-    }
-
     /// Lays everything out where the configuration has it. It can be done again after a crash.
     pub async fn lay_out(&self, config: &Config) -> Result<(), SalvageError> {
         if let Some(part) = self.part(ADMIN_TOKEN) {
@@ -173,7 +156,9 @@ impl Salvage {
     }
 
     async fn journal(&self, config: &Config) -> Result<(), SalvageError> {
-        let store = journal_store(config).await?;
+        let location = config.storage.location(Service::Journal);
+        let opened = Store::open(&location, Service::Journal, mainstay_journal::SCHEMA).await;
+        let store = opened.map_err(|source| SalvageError::Store { service: Service::Journal, source })?;
         let imported = self.import(store.clone()).await;
         store.close().await;
         imported
@@ -238,12 +223,6 @@ impl Salvage {
         }
         Ok(read)
     }
-}
-
-async fn journal_store(config: &Config) -> Result<Store, SalvageError> {
-    let location = config.storage.location(Service::Journal);
-    let opened = Store::open(&location, Service::Journal, mainstay_journal::SCHEMA).await;
-    opened.map_err(|source| SalvageError::Store { service: Service::Journal, source })
 }
 
 /// Writes a file for its owner alone, whole or not at all, and the folder that it is in.

@@ -2,14 +2,12 @@
 
 mod away;
 mod disaster;
-mod elsewhere;
 mod everything;
 mod evidence;
 mod keepers;
 mod layer;
 mod postgresql;
 mod remotes;
-mod rewind;
 mod sample;
 
 use std::path::Path;
