@@ -78,9 +78,13 @@ pub struct LogPiece {
     /// Everything that was acknowledged before this moment is in this piece or in those before it.
     #[n(2)]
     pub until: Timestamp,
+    /// Which cluster's it is, of those that have had this name one after the other, as [`Started::identity`](crate::Started::identity). None
+    /// where the engine does not say, and in what older versions have recorded.
+    #[n(3)]
+    pub system: Option<String>,
 }
 
-/// The catalogue of one cluster's log. Names sort in the order of the log; they are of letters, digits, `.`, `-` and `_`.
+/// The catalogue of the logs of all clusters that have had one name. Names of one of them sort in the order of its log; they are of letters, digits, `.`, `-` and `_`.
 #[async_trait]
 pub trait LogCatalogue: Send + Sync {
     /// Records a piece whose bytes are kept; it is durable when this returns. A piece of that name is replaced.
@@ -197,9 +201,10 @@ pub trait Recovery: Send + Sync {
         EngineError::permanent(format!("cluster {} has no log", cluster.name), "restore its backups")
     }
 
-    /// Removes what of the log no backup from this one on needs.
-    async fn trim_log(&self, oldest: &Backup, archive: &Archive) -> Result<(), EngineError> {
-        let (_, _) = (oldest, archive);
+    /// Removes what of the log none of these backups needs, which are all that there are of clusters of this name. `serving` is the identity of
+    /// the one that there is now: it may have no backup yet.
+    async fn trim_log(&self, kept: &[Backup], serving: Option<&str>, archive: &Archive) -> Result<(), EngineError> {
+        let (_, _, _) = (kept, serving, archive);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Putting events back that were read from a journal, byte by byte as they were.
 
 use mainstay_storage::Store;
-use mainstay_types::Digest;
+use mainstay_types::{Digest, Sequence};
 
 use crate::chain::{Head, Misfit, MisfitReason, Stored};
 use crate::error::{ImportError, ReadError};
@@ -24,6 +24,11 @@ impl Import {
     pub async fn begin(store: Store) -> Result<Self, ReadError> {
         let had = log::head(&store).await?;
         Ok(Self { store, had, reached: Head::default() })
+    }
+
+    /// How many events the store had when the import began.
+    pub fn had(&self) -> Sequence {
+        self.had.sequence
     }
 
     /// Takes the next events, encoded as [`mainstay_domain::event::Event::encode`] does. Each is checked against the chain; those

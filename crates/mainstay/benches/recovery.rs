@@ -1,7 +1,8 @@
 //! Figures of backup and recovery, each held against pgBackRest on the same database in the same run.
 //!
 //! `cargo bench -p mainstay --bench recovery`; `-- --quick` takes a tenth of the database. The real release binary is measured
-//! through its API; pgBackRest reads the same cluster, with two processes and the same family of compression (Zstandard).
+//! through its API; pgBackRest reads the same cluster, with two processes and the same family of compression (Zstandard). Room is
+//! compared twice: of the backups alone, and with the log of the whole time, which is given to pgBackRest's archive too.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails stops")]
 
@@ -10,7 +11,7 @@
 mod harness;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::{Layer, Options, kill_process, until, uri_of};
@@ -24,6 +25,8 @@ const DAYS: u32 = 10;
 const PAGES_PER_CHANGE: u32 = 50;
 const CLUSTER: &str = "postgresql-shared";
 const STANZA: &str = "bench";
+/// The slot that the log is received from which pgBackRest's archive is given.
+const SLOT: &str = "bench";
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
@@ -31,6 +34,7 @@ fn main() {
     let layer = Layer::start(Options { repository: true, ..Options::default() });
     layer.create("shop");
     let uri = uri_of(&layer.bind("shop", "bench"));
+    let mut received = Received::begin(&layer);
     run(Command::new("pgbench").args(["-i", "-q", "-F", "90", "-s", &scale.to_string(), &uri]));
     layer.psql(&uri, "VACUUM ANALYZE");
     layer.psql(&layer.superuser(CLUSTER, layer.postgresql_port()), "CHECKPOINT");
@@ -41,13 +45,17 @@ fn main() {
     println!("{:<46} {:>12} {:>12} {:>7}   goal", "", "ours", "pgBackRest", "ratio");
     let speed = |took: Duration| size as f64 / 1e6 / took.as_secs_f64();
 
-    let (ours, theirs) = (backed_up(&layer), peer.map(|peer| peer.back_up("full")));
+    let mut backups = 0;
+    let mut backed_up = || {
+        let before = bytes_of(&layer.repository());
+        let took = backed_up(&layer);
+        backups += bytes_of(&layer.repository()).saturating_sub(before);
+        took
+    };
+    let (ours, theirs) = (backed_up(), peer.map(|peer| peer.back_up("full")));
     row("first backup, MB/s", speed(ours), theirs.map(speed), "at least 1.0");
-    let again = (backed_up(&layer), peer.map(|peer| peer.back_up("incr")));
+    let again = (backed_up(), peer.map(|peer| peer.back_up("incr")));
     row("backup without any change, s", again.0.as_secs_f64(), again.1.map(|took| took.as_secs_f64()), "");
-    let kept = || (bytes_of(&layer.repository()), peer.map(|peer| bytes_of(peer.repository)));
-    let first = kept();
-    row("repository of it, MB", first.0 as f64 / 1e6, first.1.map(|bytes| bytes as f64 / 1e6), "");
 
     let mut took = (Duration::ZERO, Duration::ZERO);
     for day in 1..DAYS {
@@ -55,15 +63,18 @@ fn main() {
             "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 55 = 0 AND (aid / 55) % {PAGES_PER_CHANGE} = {day}"
         );
         layer.psql(&uri, &change);
-        took.0 += backed_up(&layer);
+        took.0 += backed_up();
         took.1 += peer.map_or(Duration::ZERO, |peer| peer.back_up("incr"));
     }
     let days = f64::from(DAYS - 1);
     let mean = |took: Duration| took.as_secs_f64() / days;
     row("backup with 2 % of the pages changed, s", mean(took.0), peer.map(|_| mean(took.1)), "");
-    let all = kept();
-    let ratio = "at most 0.5 (with the log, which pgBackRest's has not)";
-    row("repository of ten days, MB", all.0 as f64 / 1e6, all.1.map(|bytes| bytes as f64 / 1e6), ratio);
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let theirs = peer.map(|peer| bytes_of(peer.repository));
+    row("ten days, backups alone, MB", megabytes(backups), theirs.map(megabytes), "at most 0.5");
+    let all = bytes_of(&layer.repository());
+    let theirs = peer.map(|peer| peer.archive(&received.end()));
+    row("ten days with the log of all the time, MB", megabytes(all), theirs.map(megabytes), "at most 0.5");
 
     println!("\ncommit to stored: {}", delay(&layer, &uri));
     let drilled = layer.cli(&["drill", "shop"]);
@@ -121,6 +132,36 @@ fn delay(layer: &Layer, uri: &str) -> String {
     format!("p50 {:?}, p99 {:?} (goal: p99 under 1 s)", at(50), at(99))
 }
 
+/// The log of the layer's cluster, received once more.
+struct Received {
+    receiver: Child,
+    folder: PathBuf,
+}
+
+impl Received {
+    fn begin(layer: &Layer) -> Self {
+        let folder = layer.scratch().join("log");
+        std::fs::create_dir(&folder).unwrap();
+        let socket = layer.data_dir().join("clusters").join(CLUSTER).join("run");
+        let command = || {
+            let mut command = Command::new("pg_receivewal");
+            command.args(["--no-loop", "--slot", SLOT, "--username", "mainstay"]);
+            command.arg("--host").arg(&socket).args(["--port", &layer.postgresql_port().to_string()]);
+            command
+        };
+        run(command().arg("--create-slot"));
+        let receiver = command().arg("--directory").arg(&folder).spawn().unwrap();
+        Self { receiver, folder }
+    }
+
+    /// The folder that its segments lie in. No more come.
+    fn end(&mut self) -> PathBuf {
+        self.receiver.kill().unwrap();
+        self.receiver.wait().unwrap();
+        self.folder.clone()
+    }
+}
+
 /// pgBackRest with a repository of its own on the layer's cluster.
 #[derive(Clone, Copy)]
 struct Peer {
@@ -167,6 +208,17 @@ impl Peer {
             .arg(format!("--stanza={STANZA}"))
             .args(arguments);
         command
+    }
+
+    /// Takes the segments of the log into its archive, and answers what all takes then.
+    fn archive(self, log: &Path) -> u64 {
+        let entries = std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
+        let mut segments: Vec<PathBuf> = entries.filter(|path| path.extension().is_none()).collect();
+        segments.sort();
+        for segment in segments {
+            run(&mut self.command(&["archive-push", segment.to_str().unwrap()]));
+        }
+        bytes_of(self.repository)
     }
 
     fn back_up(self, kind: &str) -> Duration {

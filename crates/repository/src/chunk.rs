@@ -86,20 +86,30 @@ pub(crate) fn open(
     sealed: &mut [u8],
     out: &mut Vec<u8>,
 ) -> Result<(), NotTheChunk> {
+    let start = out.len();
+    out.resize(start + chunk.len as usize, 0);
+    open_into(keys, decompressor, chunk, sealed, &mut out[start..])
+}
+
+/// The same, to a place that is as long as the chunk.
+pub(crate) fn open_into(
+    keys: &Keys,
+    decompressor: &mut zstd::bulk::Decompressor<'static>,
+    chunk: &ChunkRef,
+    sealed: &mut [u8],
+    out: &mut [u8],
+) -> Result<(), NotTheChunk> {
     let opened = keys.open(Place::Chunk(&chunk.id), sealed).ok_or(NotTheChunk::Seal)?;
-    let (start, len) = (out.len(), chunk.len as usize);
     match opened.split_first() {
-        Some((&RAW, plain)) => out.extend_from_slice(plain),
+        Some((&RAW, plain)) if plain.len() == out.len() => out.copy_from_slice(plain),
+        Some((&RAW, _)) => return Err(NotTheChunk::Digest),
         Some((&ZSTD, compressed)) => {
-            out.resize(start + len, 0);
-            let made = decompressor.decompress_to_buffer(compressed, &mut out[start..]);
-            let made = made.map_err(|_| NotTheChunk::Compression)?;
-            out.truncate(start + made);
+            let made = decompressor.decompress_to_buffer(compressed, out).map_err(|_| NotTheChunk::Compression)?;
+            if made != out.len() {
+                return Err(NotTheChunk::Digest);
+            }
         }
         _ => return Err(NotTheChunk::Compression),
     }
-    if out.len() - start != len || keys.chunk_id(&out[start..]) != chunk.id {
-        return Err(NotTheChunk::Digest);
-    }
-    Ok(())
+    if keys.chunk_id(out) == chunk.id { Ok(()) } else { Err(NotTheChunk::Digest) }
 }

@@ -60,7 +60,7 @@ impl Inner {
             keys,
             immutable_for,
             reserved,
-            workshop: Workshop::default(),
+            workshop: crate::serve::workshop(),
             pieces,
             state: Mutex::new(state),
             tenure: Mutex::default(),

@@ -46,7 +46,7 @@ mod state;
 mod verify;
 mod workshop;
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinError;
 
 pub use credentials::Credentials;
 pub use document::{DocumentError, MAX_DOCUMENT};
@@ -63,7 +63,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     joined(tokio::task::spawn_blocking(work)).await
 }
 
-async fn joined<T>(work: JoinHandle<T>) -> T {
+async fn joined<T>(work: impl Future<Output = Result<T, JoinError>>) -> T {
     match work.await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {

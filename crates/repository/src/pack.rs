@@ -19,6 +19,13 @@ use crate::record::Claimed;
 /// enough that two are held in memory.
 pub(crate) const PACK_LEN: usize = 16 << 20;
 
+/// Memory of a pack that gets full: its last chunks go beyond [`PACK_LEN`], and its table follows them. To double what is there,
+/// as vectors do, would take twice as much.
+const PACK_MEMORY: usize = PACK_LEN + (2 << 20);
+
+/// With so much in it a pack is likely to get full.
+const LIKELY_FULL: usize = PACK_LEN / 8;
+
 /// Chunks in a pack at most, however small they are: its table is held in memory.
 const MAX_LINES: usize = 1 << 16;
 
@@ -131,6 +138,10 @@ impl PackBuilder {
     /// Takes all chunks of another one.
     pub(crate) fn append(&mut self, other: &Self) {
         let start = self.bytes.len() as u32;
+        let len = self.bytes.len() + other.bytes.len();
+        if len > self.bytes.capacity() && len > LIKELY_FULL && len < PACK_MEMORY {
+            self.bytes.reserve_exact(PACK_MEMORY - self.bytes.len());
+        }
         self.bytes.extend_from_slice(&other.bytes);
         self.lines.extend(other.lines.iter().map(|line| Line { offset: start + line.offset, ..*line }));
     }

@@ -16,12 +16,16 @@ use crate::index::At;
 use crate::inner::Inner;
 use crate::pack;
 use crate::recipe::{Content, List, Recipe, read_list, within};
+use crate::workshop::Workshop;
 
 /// Bytes that are read, verified and handed out at a time.
 const RUN_LEN: u64 = 1 << 20;
 
 /// Runs that are in work ahead of the reader: enough for all cores and for a store behind a network.
 const AHEAD: usize = 6;
+
+/// Memory of a run: its last chunk begins before [`RUN_LEN`].
+const RUN_MEMORY: usize = RUN_LEN as usize + MAX_CHUNK;
 
 /// Bytes between two chunks that are read along with them, as that is cheaper than to read twice.
 const GAP: u32 = 64 << 10;
@@ -41,6 +45,11 @@ struct Span {
 }
 
 type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, ServeError>> + Send>>;
+
+/// What content is taken out of the repository by.
+pub(crate) fn workshop() -> Workshop {
+    Workshop::new(RUN_MEMORY, AHEAD)
+}
 
 impl Inner {
     pub(crate) async fn serve(self: &Arc<Self>, request: Serve) -> Result<Served, ServeError> {
@@ -133,20 +142,24 @@ impl Inner {
     async fn read(self: Arc<Self>, address: Address, parts: Vec<Part>) -> Result<Bytes, ServeError> {
         let mut sealed = self.fetch(address, &parts).await?;
         crate::blocking(move || {
-            let len = parts.iter().map(|part| part.range.end - part.range.start).sum::<u64>() as usize;
-            let mut out = Vec::with_capacity(len + MAX_CHUNK);
+            let len = parts.iter().map(|part| part.chunk.len as usize).sum();
             self.workshop.decompress(|decompressor| {
-                for (part, (name, sealed)) in parts.iter().zip(&mut sealed) {
-                    let start = out.len();
-                    chunk::open(&self.keys, decompressor, &part.chunk, sealed, &mut out).map_err(|why| {
-                        self.state().suspect(part.chunk.id);
-                        damaged(address, &part.chunk, name, &why.to_string())
-                    })?;
-                    let Range { start: from, end } = part.range.clone();
-                    out.truncate(start + end as usize);
-                    out.drain(start..start + from as usize);
-                }
-                Ok(out.into())
+                self.workshop.fill(len, |out| {
+                    let mut filled = 0;
+                    for (part, (name, sealed)) in parts.iter().zip(&mut sealed) {
+                        let whole = &mut out[filled..filled + part.chunk.len as usize];
+                        chunk::open_into(&self.keys, decompressor, &part.chunk, sealed, whole).map_err(|why| {
+                            self.state().suspect(part.chunk.id);
+                            damaged(address, &part.chunk, name, &why.to_string())
+                        })?;
+                        let Range { start: from, end } = part.range.clone();
+                        if from > 0 {
+                            whole.copy_within(from as usize..end as usize, 0);
+                        }
+                        filled += (end - from) as usize;
+                    }
+                    Ok(filled)
+                })
             })
         })
         .await

@@ -10,7 +10,7 @@ use mainstay_domain::command::{
 };
 use mainstay_domain::event::{Actor, BackupCompleted, ClusterRestored, RestoreCompleted, Until as Asked};
 use mainstay_domain::plan::Work;
-use mainstay_domain::view::{Cluster, ClusterState, Instance, InstanceState, RecoveryPoint, Restoring, View};
+use mainstay_domain::view::{Cluster, ClusterState, Instance, InstanceState, Restoring, View};
 use mainstay_engine::recovery::{Archive, Backup, Progress, Recovery, Restored, Scope, Until};
 use mainstay_engine::{ClusterSpec, Engine, EngineError};
 use mainstay_types::{BackupId, ClusterName, InstanceId, Timestamp, chain};
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::depot::{Depot, DepotError};
 use super::document::{Document, PointDocument, PointInstance};
+use super::points;
 use super::progress::Silent;
 use super::room::NoRoom;
 use super::sweep::Sweeper;
@@ -315,7 +316,7 @@ impl Attempt {
         let expired = self.control.view().point(id).cloned();
         self.report(BackupExpiry { backup: id.clone() }).await?;
         if let Some(expired) = expired
-            && let Err(failure) = self.trim_log(&expired).await
+            && let Err(failure) = points::trim_log(&self.control, &self.depot, &expired.cluster, &expired.engine).await
         {
             // The oldest that is left may be damaged, and what is not trimmed is referred to.
             tracing::warn!(backup = %id, error = chain(&failure), "the log is trimmed with the next backup that goes");
@@ -328,28 +329,6 @@ impl Attempt {
             }
         }
         Ok(Ended::Recorded)
-    }
-
-    /// Forgets what of a log nobody needs now that a backup is gone.
-    async fn trim_log(&self, expired: &RecoveryPoint) -> Result<(), Failure> {
-        let view = self.control.view();
-        let left = view.points_on(&expired.cluster, expired.instance.as_ref()).first().map(|point| point.id.clone());
-        let engine = self.control.engine(&expired.engine);
-        let Some(recovery) = engine.and_then(|engine| engine.recovery()).filter(|recovery| recovery.has_log()) else {
-            return Ok(());
-        };
-        let archive = self.archive(&expired.cluster).await?;
-        match left {
-            Some(oldest) => recovery.trim_log(&self.point(&oldest).await?.backup, &archive).await?,
-            None if view.cluster(&expired.cluster).is_none() => {
-                for (name, _) in archive.log.pieces().await? {
-                    archive.log.forget(&name).await?;
-                }
-            }
-            // Its next backup may begin with what is there.
-            None => {}
-        }
-        Ok(())
     }
 
     pub(super) fn site(&self, id: &InstanceId) -> Result<Site, Failure> {

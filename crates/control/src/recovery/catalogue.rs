@@ -38,11 +38,12 @@ impl Catalogues {
         locked(&self.0).entry(cluster.clone()).or_insert_with(|| Arc::new(new())).clone()
     }
 
-    /// Until when a log is kept, as far as it was read or written.
-    pub(super) fn newest(&self, cluster: &ClusterName) -> Option<Timestamp> {
+    /// Until when the log of a cluster is kept that has this identity, as far as it was read or written.
+    pub(super) fn newest(&self, cluster: &ClusterName, identity: Option<&str>) -> Option<Timestamp> {
         let log = locked(&self.0).get(cluster)?.clone();
         let known = locked(&log.known);
-        known.values().map(|piece| piece.until).max()
+        let own = known.values().filter(|piece| piece.system.is_none() || piece.system.as_deref() == identity);
+        own.map(|piece| piece.until).max()
     }
 }
 

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use mainstay_domain::command::{BackupDone, ClusterRestoration, Command, InstanceFailure};
-use mainstay_domain::event::{Actor, BackupCompleted, ClusterRestored};
+use mainstay_domain::command::{ClusterRestoration, Command, InstanceFailure, RecordRecovery};
+use mainstay_domain::event::{Actor, ClusterRestored};
 use mainstay_domain::view::{Cluster, ClusterState, Instance, InstanceState, View};
 use mainstay_engine::recovery::{Archive, Progress, Recovery, Scope, Until};
 use mainstay_engine::{ClusterSpec, Engine, EngineError};
 use mainstay_types::{ClusterName, EngineName, InstanceId, InstanceName, TenantName, Timestamp, chain};
 
-use super::attempt::POINTS;
-use super::clear_scratch;
 use super::depot::{Depot, DepotError};
-use super::document::{Document, PointDocument};
+use super::document::PointDocument;
+use super::{clear_scratch, points};
 use crate::control::{Control, SubmitError, spec};
 use crate::credentials::instance_spec;
 
@@ -28,6 +27,14 @@ pub struct Recovered {
     pub cluster: ClusterName,
     /// The newest change that is in it, or why it could not be brought back and what to do.
     pub outcome: Result<Timestamp, String>,
+}
+
+/// What became of all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveredLayer {
+    pub instances: Vec<Recovered>,
+    /// Backups of a time that was gone back from, now or before. They stay in the repository for a month.
+    pub left_aside: usize,
 }
 
 /// Why nothing was brought back.
@@ -64,12 +71,20 @@ pub async fn recover_clusters(
     control: &Control,
     at: Option<Timestamp>,
     progress: &(dyn Fn(&ClusterName) -> Arc<dyn Progress> + Sync),
-) -> Result<Vec<Recovered>, RecoverError> {
+) -> Result<RecoveredLayer, RecoverError> {
     let depot = control.depot().ok_or(RecoverError::NoDepot)?.clone();
     clear_scratch(control).await;
-    let mut points = points(&*depot).await?;
-    points.retain(|point| at.is_none_or(|at| point.backup.ended_at <= at));
-    adopt(control, &points).await?;
+    let mut points = points::readable(&*depot).await?;
+    let (view, found) = (control.view(), points.len());
+    // What was backed up after the moment, or in a past that was left before, is no past of what comes back now.
+    points.retain(|point| {
+        let ended_at = point.backup.ended_at;
+        at.is_none_or(|at| ended_at <= at) && view.left_at(ended_at).is_none()
+    });
+    for point in &points {
+        points::adopt(control, point).await?;
+    }
+    control.submit(Actor::System, RecordRecovery { until: at }).await?;
     let mut answers = Vec::new();
     for cluster in control.view().clusters() {
         let salvage = Salvage { control, depot: &depot, points: &points, at, view: control.view(), cluster };
@@ -77,45 +92,7 @@ pub async fn recover_clusters(
             answers.extend(salvage.bring_back(progress(&cluster.name)).await?);
         }
     }
-    Ok(answers)
-}
-
-/// All recovery points that can be read, the oldest first.
-async fn points(depot: &dyn Depot) -> Result<Vec<PointDocument>, DepotError> {
-    let mut points = Vec::new();
-    for name in depot.names(POINTS).await? {
-        let Some(bytes) = depot.get(POINTS, &name).await? else { continue };
-        match PointDocument::from_bytes(&name, &bytes) {
-            Ok(point) => points.push(point),
-            Err(error) => tracing::error!(backup = name, error = chain(&error), "a backup is passed over"),
-        }
-    }
-    points.sort_by_key(|point| point.backup.ended_at);
-    Ok(points)
-}
-
-/// Records the backups that were taken after the journal's own last backup.
-async fn adopt(control: &Control, points: &[PointDocument]) -> Result<(), SubmitError> {
-    for point in points {
-        let view = control.view();
-        let held = point.instances.iter().find(|held| view.instance_by_id(&held.id).is_some());
-        let (None, Some(held)) = (view.point(&point.id), held) else { continue };
-        let completed = BackupCompleted {
-            backup: point.id.clone(),
-            cluster: point.cluster.clone(),
-            instance: (!point.whole_cluster).then(|| held.id.clone()),
-            engine: point.backup.engine.clone(),
-            version: point.backup.version.clone(),
-            began_at: point.backup.began_at,
-            ended_at: point.backup.ended_at,
-            bytes: point.backup.parts.iter().map(|part| part.size).sum(),
-            uncovered: point.backup.uncovered.clone(),
-        };
-        control
-            .submit(Actor::System, BackupDone { instance: held.id.clone(), asked_until: completed.began_at, completed })
-            .await?;
-    }
-    Ok(())
+    Ok(RecoveredLayer { instances: answers, left_aside: found - points.len() })
 }
 
 /// One cluster, and what it may be brought back from.

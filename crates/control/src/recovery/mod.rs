@@ -15,6 +15,7 @@ mod document;
 mod drill;
 mod logs;
 mod missing;
+mod points;
 mod progress;
 mod room;
 mod sweep;
@@ -30,6 +31,7 @@ use mainstay_types::{ClusterName, InstanceId, Timestamp, chain};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::control::Control;
 
@@ -39,7 +41,7 @@ use sweep::Sweeper;
 
 pub(crate) use catalogue::Catalogues;
 pub use depot::{Depot, DepotError};
-pub use disaster::{RecoverError, Recovered, recover_clusters};
+pub use disaster::{RecoverError, Recovered, RecoveredLayer, recover_clusters};
 pub use document::{Document, LayerDocument, LayerPart, PointDocument, PointInstance, referred_contents};
 pub use progress::Doing;
 pub(crate) use progress::Watched;
@@ -86,6 +88,8 @@ impl RecoveryLoop {
     /// Runs until `stop` turns true. What is in progress then is dropped, and planned again by whoever runs next.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         clear_scratch(&self.control).await;
+        let in_step = points::keep_in_step(self.control.clone(), self.depot.clone());
+        let _in_step = AbortOnDropHandle::new(tokio::spawn(in_step));
         let mut views = self.control.journal().watch();
         let mut forgetting = pin!(missing::forget(self.control.clone(), self.depot.clone()));
         while !*stop.borrow_and_update() {

@@ -70,10 +70,11 @@ impl Control {
 
     /// The newest moment that an instance can be restored to, as far as this control plane has seen: nobody is asked.
     pub fn latest_recovery_point(&self, instance: &Instance) -> Option<Timestamp> {
-        let newest =
-            self.view().points_of(instance).next_back().map(|point| (point.ended_at, point.cluster.clone()))?;
+        let view = self.view();
+        let newest = view.points_of(instance).next_back()?;
         let has_log = self.recoverable().of(&instance.engine).is_some_and(|means| means.log);
-        let logged = has_log.then(|| self.catalogues().newest(&newest.1)).flatten();
-        Some(logged.map_or(newest.0, |logged| logged.max(newest.0)))
+        let identity = view.cluster(&newest.cluster).and_then(|cluster| cluster.identity.as_deref());
+        let logged = has_log.then(|| self.catalogues().newest(&newest.cluster, identity)).flatten();
+        Some(logged.map_or(newest.ended_at, |logged| logged.max(newest.ended_at)))
     }
 }

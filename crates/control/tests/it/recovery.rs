@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use mainstay_control::{Depot, DepotError, draw_id, referred_contents};
+use mainstay_control::{Depot, DepotError, Document, PointDocument, draw_id, referred_contents};
 use mainstay_dataplane::{DataPlane, Inventory};
-use mainstay_domain::command::{BackUpInstance, NewInstance, RestoreInstance, RestoreTo, RunDrill, SetRecoveryPolicy};
+use mainstay_domain::command::{
+    BackUpInstance, NewInstance, RecordRecovery, RestoreInstance, RestoreTo, RunDrill, SetRecoveryPolicy,
+};
 use mainstay_domain::event::RecoveryPolicyChanged;
 use mainstay_domain::view::{ClusterState, RecoveryState, View};
 use mainstay_engine::conformance::recovery::MemoryArchive;
-use mainstay_types::{InstanceId, OperationId, Plan, Timestamp};
+use mainstay_types::{BackupId, InstanceId, OperationId, Plan, Timestamp};
 use tokio::sync::RwLock;
 
 use crate::harness::{Ground, Layer, request, tenant};
@@ -33,6 +35,12 @@ pub struct MemoryDepot {
     immutable: Arc<AtomicBool>,
     /// Documents wait while this is held for writing.
     slow: Arc<RwLock<()>>,
+}
+
+impl MemoryDepot {
+    fn holds(&self, kind: &str, name: &str) -> bool {
+        self.documents.lock().unwrap().contains_key(&(kind.to_owned(), name.to_owned()))
+    }
 }
 
 /// By kind and name.
@@ -312,4 +320,37 @@ async fn one_damaged_piece_does_not_end_the_following_of_a_log() {
     layer.succeeded(&back_up(&layer, "shop").await).await;
     layer.eventually("it is followed again", || logged_since(&layer, written)).await;
     layer.succeeded(&drill(&layer, "shop").await).await;
+}
+
+#[tokio::test]
+async fn a_backup_that_the_journal_does_not_know_is_adopted_or_goes_one_day() {
+    let (layer, depot) = with_shop().await;
+    layer.succeeded(&back_up(&layer, "shop").await).await;
+    let names = depot.names("points").await.unwrap();
+    let bytes = depot.get("points", &names[0]).await.unwrap().unwrap();
+    let known = PointDocument::from_bytes(&names[0], &bytes).unwrap();
+    let put = async |change: &dyn Fn(&mut PointDocument)| {
+        let mut point = PointDocument { id: BackupId::from_random(draw_id()), ..known.clone() };
+        change(&mut point);
+        depot.put("points", point.id.as_str(), point.to_bytes()).await.unwrap();
+        point.id
+    };
+    let days_ago = |days: i64| Timestamp::from_micros(Timestamp::now().as_micros() - days * 24 * 3_600 * 1_000_000);
+    let nobodys = |point: &mut PointDocument| point.instances[0].id = InstanceId::from_random(draw_id());
+    // Its event was not written any more; it is of nobody who is there, since lately and since long; of a past that was left.
+    layer.submit(RecordRecovery { until: Some(days_ago(3)) }).await.unwrap();
+    let ground = layer.kill().await;
+    let lost = put(&|point| point.backup.ended_at = Timestamp::now().plus_seconds(1)).await;
+    let lately = put(&|point| nobodys(point)).await;
+    let left = put(&|point| point.backup.ended_at = days_ago(2)).await;
+    let long_gone = put(&|point| {
+        nobodys(point);
+        point.backup.ended_at = days_ago(31);
+    })
+    .await;
+    let layer = ground.start().await;
+    layer.until("the journal knows what it can", |view| view.point(&lost).is_some()).await;
+    layer.eventually("what is nobody's is gone", || !depot.holds("points", long_gone.as_str())).await;
+    let view = layer.view();
+    assert!([&lately, &left].iter().all(|id| view.point(id).is_none() && depot.holds("points", id.as_str())));
 }

@@ -13,6 +13,7 @@ mod outcome;
 mod placement;
 mod record_custody;
 mod record_objects;
+mod record_recovery;
 mod recoverable;
 mod rejection;
 mod renew_binding;
@@ -53,6 +54,7 @@ pub use outcome::{
 };
 pub use record_custody::{CustodyChange, RecordCustody};
 pub use record_objects::{ObjectChange, RecordObjects, RecordScrub};
+pub use record_recovery::RecordRecovery;
 pub use rejection::Rejection;
 pub use renew_binding::RenewBinding;
 pub use replace_password::ReplacePassword;
@@ -147,6 +149,7 @@ commands! {
     AcknowledgeRecoveryKey,
     ShowRecoveryKey,
     IntroduceEvidenceKey,
+    RecordRecovery,
     DeleteInstance,
     CreateBinding,
     RotateBinding,

@@ -35,8 +35,9 @@ pub use object::{
 pub use operation::{Idempotency, OperationFailed, OperationKind, OperationStarted, OperationSucceeded};
 pub use recovery::{
     AskedAssertion, BackupCompleted, BackupExpired, BackupFailed, ClusterRestored, DrillCheck, DrillFailed,
-    DrillPassed, DrillRecord, DrilledPart, DrilledPoint, EvidenceKeyIntroduced, RecoveryKeyAcknowledged,
-    RecoveryKeyShown, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed, RestoreRequested, Until,
+    DrillPassed, DrillRecord, DrilledPart, DrilledPoint, EvidenceKeyIntroduced, LayerRecovered,
+    RecoveryKeyAcknowledged, RecoveryKeyShown, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed,
+    RestoreRequested, Until,
 };
 pub use token::{TokenCreated, TokenRevoked};
 
@@ -153,6 +154,7 @@ bodies! {
     ClusterRestored = "v1.cluster.restored",
     DrillPassed = "v1.drill.passed",
     DrillFailed = "v1.drill.failed",
+    LayerRecovered = "v1.layer.recovered",
     RecoveryPolicyChanged = "v1.recovery.policy-changed",
     RecoveryKeyAcknowledged = "v1.recovery.key-acknowledged",
     RecoveryKeyShown = "v1.recovery.key-shown",

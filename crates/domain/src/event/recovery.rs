@@ -272,6 +272,15 @@ pub struct RecoveryPolicyChanged {
     pub assertions: Vec<Assertion>,
 }
 
+/// Everything was brought back from the repository onto an empty machine. The subject is the layer.
+#[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
+pub struct LayerRecovered {
+    /// The moment that was gone back to, where that was not the newest. What was backed up since then, and before this event, is
+    /// of a past that was left.
+    #[n(0)]
+    pub until: Option<Timestamp>,
+}
+
 /// Somebody has said that the recovery key is kept in a safe place. The subject is the layer.
 #[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
 pub struct RecoveryKeyAcknowledged {}

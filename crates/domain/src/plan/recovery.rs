@@ -75,7 +75,7 @@ pub fn plan_recovery(view: &View, engines: &Recoverable, now: Timestamp) -> Reco
             let (cluster, instance) = (cluster.name.clone(), instance.id.clone());
             backups.push(Work::BackUp { cluster, instance, whole_cluster });
         }
-        if plan.is_reached(drill_due(view, instance), now) {
+        if plan.is_reached(drill_due(view, instance, now), now) {
             drills.push(Work::Drill { instance: instance.id.clone() });
         }
     }
@@ -148,36 +148,43 @@ fn backup_due(
     let of = (scope == Scope::Instance).then_some(&instance.id);
     // One of a time to come is of a clock that was wrong. Whoever waited for that time would have no backups until then.
     let newest = view.points_on(&instance.cluster, of).iter().rev().map(|point| point.began_at).find(|at| *at <= now);
-    let policy = &instance.recovery.policy;
+    let every = instance.recovery.policy.backup_every_seconds;
+    let created_at = Some(instance.created_at).filter(|at| *at <= now);
     let due = match newest {
         // It is in the cluster's backup, or in the log that followed.
-        Some(began_at) if log || began_at >= instance.created_at => began_at.plus_seconds(policy.backup_every_seconds),
-        _ => instance.created_at.plus_seconds(FIRST_BACKUP_SECONDS.min(policy.backup_every_seconds)),
+        Some(began_at) if log || created_at.is_none_or(|created_at| began_at >= created_at) => {
+            began_at.plus_seconds(every)
+        }
+        _ => created_at.map_or(Timestamp::EPOCH, |at| at.plus_seconds(FIRST_BACKUP_SECONDS.min(every))),
     };
     let retry = failed_at.filter(|at| *at <= now).map(|at| at.plus_seconds(RETRY_SECONDS));
     Some(retry.map_or(due, |retry| due.max(retry)))
 }
 
 /// When the next drill is due; none while there is nothing to restore.
-fn drill_due(view: &View, instance: &Instance) -> Option<Timestamp> {
+fn drill_due(view: &View, instance: &Instance, now: Timestamp) -> Option<Timestamp> {
     if is_asked_for(view, instance, OperationKind::RunDrill) {
         return Some(Timestamp::EPOCH);
     }
     if instance.state != InstanceState::Ready {
         return None;
     }
-    let first_point = view.points_of(instance).next()?.ended_at;
+    // As above: what is of a time to come says nothing of when it was.
+    let mut points = view.points_of(instance).peekable();
+    points.peek()?;
+    let first_point = points.find(|point| point.began_at <= now).map_or(Timestamp::EPOCH, |point| point.ended_at);
     let recovery = &instance.recovery;
+    let drilled_at = recovery.drilled_at.filter(|at| *at <= now);
     let every = recovery.policy.drill_every_seconds;
     let spread = |within: u64| u64::from_le_bytes(first_bytes(&instance.id)) % within.max(1);
-    let planned = match recovery.drilled_at {
+    let planned = match drilled_at {
         None => first_point.plus_seconds(spread(FIRST_DRILL_WITHIN_SECONDS.min(every))),
         // A tenth of the time between two of them, so that what was made together is not drilled together for ever.
         Some(at) => at.plus_seconds(every - spread(every / 10)),
     };
     // What an instance was made with changed nothing.
     let changed = recovery.policy.changed_at.filter(|changed| *changed > instance.created_at);
-    let changed = changed.filter(|changed| recovery.drilled_at.is_none_or(|at| at < *changed));
+    let changed = changed.filter(|changed| drilled_at.is_none_or(|at| at < *changed));
     let failed = recovery.drill_failed.as_ref().map(|failure| failure.at.plus_seconds(RETRY_SECONDS.max(every / 7)));
     let due = changed.map_or(planned, |changed| planned.min(changed));
     Some(failed.map_or(due, |failed| due.min(failed)))

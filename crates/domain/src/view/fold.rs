@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use mainstay_types::{BackupId, BindingId, ClusterName, InstanceName, OperationId, Sequence, TenantName, TokenId};
+use mainstay_types::{
+    BackupId, BindingId, ClusterName, InstanceName, OperationId, Sequence, TenantName, Timestamp, TokenId,
+};
 
+use super::recovery::MOST_REWINDS;
 use super::{
     Binding, BindingState, Cluster, ClusterState, Credential, Drill, DrillOutcome, EvidenceKey, FINISHED_OPERATIONS,
     Failure, Instance, InstanceKey, InstanceState, Operation, OperationState, REMEMBERED_DELETED, REMEMBERED_DRILLS,
-    Recovery, RecoveryPoint, RecoveryPolicy, Restoring, Token, View,
+    Recovery, RecoveryPoint, RecoveryPolicy, Restoring, Rewind, Token, View,
 };
 use crate::event::{
     BackupCompleted, BindingRequested, BindingRotated, Body, BodyError, ClusterRequested, CustodyInitialized,
@@ -166,6 +169,7 @@ impl View {
             Body::RecoveryPolicyChanged(body) => {
                 self.change_recovery(event, |recovery| recovery.policy = RecoveryPolicy::of(body, event.time))?;
             }
+            Body::LayerRecovered(body) => self.layer_recovered(event.time, body.until),
             Body::RecoveryKeyAcknowledged(_) => self.recovery_key_acknowledged_at = Some(event.time),
             Body::RecoveryKeyShown(_) => {}
             Body::EvidenceKeyIntroduced(body) => self.evidence_keys.push_back(EvidenceKey::of(event, &body)),
@@ -281,6 +285,15 @@ impl View {
         }
         self.insert_point(point);
         Some(())
+    }
+
+    fn layer_recovered(&mut self, at: Timestamp, until: Option<Timestamp>) {
+        if let Some(until) = until {
+            self.rewinds.push_back(Rewind { until, at });
+            while self.rewinds.len() > MOST_REWINDS {
+                self.rewinds.pop_front();
+            }
+        }
     }
 
     pub(super) fn insert_point(&mut self, point: RecoveryPoint) {

@@ -28,6 +28,7 @@ pub use instance::{Instance, InstanceState, VisibleState};
 pub use operation::{Operation, OperationState, Step, StepState};
 pub use recovery::{
     Drill, DrillOutcome, Failure, KeepRule, Proof, Recovery, RecoveryPoint, RecoveryPolicy, RecoveryState, Restoring,
+    Rewind,
 };
 pub use token::Token;
 
@@ -63,6 +64,8 @@ pub struct View {
     scrubbed_at: Option<Timestamp>,
     /// When somebody said that the recovery key is in a safe place.
     recovery_key_acknowledged_at: Option<Timestamp>,
+    /// How often the layer was taken back to an earlier moment, the oldest first.
+    rewinds: Vector<Rewind>,
     points: OrdMap<BackupId, Arc<RecoveryPoint>>,
     /// Instances that are gone and were backed up, in the order in which they went.
     deleted: Vector<Arc<Instance>>,

@@ -12,9 +12,14 @@ use crate::event::{BackupCompleted, DrillCheck, DrillFailed, DrillPassed, Event,
 const BACKUP_EVERY_SECONDS: u64 = 24 * 3_600;
 /// How often an instance is drilled where its owner says nothing: once a week.
 const DRILL_EVERY_SECONDS: u64 = 7 * 24 * 3_600;
+/// How often it is remembered that the layer was taken back: each time was a disaster.
+pub(super) const MOST_REWINDS: usize = 32;
 /// How much later than planned the next drill may come before what was proven counts as overdue: drills are spread, wait for
 /// one another, and are tried again when the machine was off.
 const OVERDUE_GRACE: f64 = 0.25;
+
+/// The longest that a drill takes. One that seems to have taken longer has ended while the journal's time stood still.
+const LONGEST_DRILL: f64 = 24.0 * 3_600.0;
 
 /// A backup: what an instance, or all instances of a cluster, can be brought back from.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -40,6 +45,17 @@ pub struct RecoveryPoint {
     pub uncovered: Vec<String>,
 }
 
+/// That the layer was taken back to an earlier moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Rewind {
+    /// The moment that it was taken back to.
+    #[n(0)]
+    pub until: Timestamp,
+    /// When that was done.
+    #[n(1)]
+    pub at: Timestamp,
+}
+
 /// What a recovery point holds.
 pub(super) type PointOf = (ClusterName, Option<InstanceId>);
 
@@ -60,7 +76,7 @@ pub struct Recovery {
     /// The last drill that passed.
     #[n(4)]
     pub proof: Option<Proof>,
-    /// When the last drill ended, however.
+    /// When the last drill began, however it ended.
     #[n(5)]
     pub drilled_at: Option<Timestamp>,
 }
@@ -251,7 +267,8 @@ impl RecoveryPoint {
 
 impl Recovery {
     pub(super) fn drilled(&mut self, drill: &Drill) {
-        self.drilled_at = Some(drill.ended_at);
+        // The journal's time never goes back, and stands still where the clock was ahead once; an engine's is the clock's.
+        self.drilled_at = Some(drill.began_at);
         match (&drill.outcome, &drill.backup) {
             (DrillOutcome::Passed { recovery_time_milliseconds, loss_milliseconds }, Some(backup)) => {
                 self.drill_failed = None;
@@ -263,7 +280,7 @@ impl Recovery {
                 });
             }
             (DrillOutcome::Failed { reason }, _) => {
-                self.drill_failed = Some(Failure { at: drill.ended_at, reason: reason.clone() });
+                self.drill_failed = Some(Failure { at: drill.began_at, reason: reason.clone() });
             }
             (DrillOutcome::Passed { .. }, None) => {}
         }
@@ -326,7 +343,7 @@ impl Drill {
             instance_id,
             backup,
             began_at,
-            ended_at: event.time,
+            ended_at: if event.time.seconds_since(began_at) < LONGEST_DRILL { event.time } else { began_at },
             checks,
             outcome,
         })
@@ -366,6 +383,11 @@ impl View {
             .take_while(|(found, ..)| *found == of)
             .filter_map(|(.., id)| self.points.get(id))
             .collect()
+    }
+
+    /// When the layer left the past that something of this moment is of, by going back to before it; none where it did not.
+    pub fn left_at(&self, moment: Timestamp) -> Option<Timestamp> {
+        self.rewinds.iter().find(|rewind| rewind.until < moment && moment <= rewind.at).map(|rewind| rewind.at)
     }
 
     /// The drills that are remembered, the oldest first.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use mainstay_types::{OperationId, Sequence, Timestamp};
 use minicbor::{Decode, Encode, Encoder};
 
-use super::{Binding, Cluster, Drill, DrillCounts, EvidenceKey, Instance, Operation, RecoveryPoint, Token, View};
+use super::{
+    Binding, Cluster, Drill, DrillCounts, EvidenceKey, Instance, Operation, RecoveryPoint, Rewind, Token, View,
+};
 use crate::event::Event;
 
 impl View {
@@ -48,6 +50,8 @@ struct Stored {
     drill_counts: DrillCounts,
     #[n(15)]
     evidence_keys: Vec<EvidenceKey>,
+    #[n(16)]
+    rewinds: Vec<Rewind>,
 }
 
 impl<C> Encode<C> for View {
@@ -56,7 +60,7 @@ impl<C> Encode<C> for View {
         encoder: &mut Encoder<W>,
         context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.array(16)?.u64(self.sequence)?.encode_with(self.time, context)?;
+        encoder.array(17)?.u64(self.sequence)?.encode_with(self.time, context)?;
         records(encoder, context, self.instances.values().map(Arc::as_ref))?;
         records(encoder, context, self.clusters.values().map(Arc::as_ref))?;
         records(encoder, context, self.bindings.values().map(Arc::as_ref))?;
@@ -69,7 +73,8 @@ impl<C> Encode<C> for View {
         records(encoder, context, self.drills.iter().map(Arc::as_ref))?;
         records(encoder, context, self.deleted.iter().map(Arc::as_ref))?;
         encoder.encode_with(self.drill_counts, context)?;
-        records(encoder, context, self.evidence_keys.iter())
+        records(encoder, context, self.evidence_keys.iter())?;
+        records(encoder, context, self.rewinds.iter())
     }
 }
 
@@ -118,6 +123,7 @@ impl<'b, C> Decode<'b, C> for View {
         view.deleted = stored.deleted.into_iter().map(Arc::new).collect();
         view.drill_counts = stored.drill_counts;
         view.evidence_keys = stored.evidence_keys.into_iter().collect();
+        view.rewinds = stored.rewinds.into_iter().collect();
         view.finished = stored.finished.into_iter().collect();
         Ok(view)
     }

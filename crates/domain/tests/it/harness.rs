@@ -32,7 +32,9 @@ impl Layer {
         let decision = command.into().decide(&self.view, &self.context())?;
         for event in decision.events.clone() {
             let previous = self.events.last().map_or(Digest::ZERO, Event::digest);
-            let event = event.record(self.view.sequence() + 1, self.now, previous);
+            // As the journal has it: never before the event before.
+            let time = self.view.time().map_or(self.now, |last| last.max(self.now));
+            let event = event.record(self.view.sequence() + 1, time, previous);
             self.view.apply(&event).expect("what was decided fits onto the view it was decided on");
             self.events.push(event);
         }

@@ -2,8 +2,8 @@
 
 use mainstay_domain::command::{
     BackUpInstance, BackupDone, BackupExpiry, BackupFailure, ClusterFailure, ClusterStart, DrillDone, InstanceFailure,
-    InstanceProvisioned, InstanceRemoved, NewInstance, RestoreDone, RestoreFailure, RestoreInstance, RestoreTo,
-    RunDrill, SetRecoveryPolicy, StartOutcome,
+    InstanceProvisioned, InstanceRemoved, NewInstance, RecordRecovery, RestoreDone, RestoreFailure, RestoreInstance,
+    RestoreTo, RunDrill, SetRecoveryPolicy, StartOutcome,
 };
 use mainstay_domain::event::{
     BackupCompleted, ClusterRestored, DrillFailed, DrillPassed, RecoveryPolicyChanged, RestoreCompleted, Until,
@@ -471,4 +471,49 @@ fn of_what_is_deleted_the_newest_backup_stays_for_a_month() {
     assert!(!expires(&layer, &newest));
     layer.now = taken.plus_seconds(30 * 24 * HOUR + HOUR);
     assert!(expires(&layer, &newest));
+}
+
+#[test]
+fn a_clock_that_was_ahead_keeps_nobody_from_being_drilled() {
+    let mut layer = with(&["shop"]);
+    let right = layer.now;
+    layer.now = right.plus_seconds(365 * 24 * HOUR);
+    let backup = backed_up(&mut layer, "shop");
+    let done = passed(&layer, "shop", &backup);
+    layer.submit(done).unwrap();
+    // The clock is set right. The journal's time stands still from here on.
+    layer.now = right.plus_seconds(HOUR);
+    let drill = Work::Drill { instance: instance(&layer, "shop").id.clone() };
+    assert!(due(&layer).contains(&drill));
+    let backup = backed_up(&mut layer, "shop");
+    let done = passed(&layer, "shop", &backup);
+    layer.submit(done).unwrap();
+    assert_eq!(due(&layer), [], "once, and not again and again");
+    layer.now = layer.now.plus_seconds(8 * 24 * HOUR);
+    assert!(due(&layer).contains(&drill));
+
+    // What is made while the journal's time stands still is backed up, and not again and again either.
+    let create = layer.create("blog");
+    let (id, cluster) = (create.id.clone(), instance(&layer, "shop").cluster.clone());
+    layer.submit(create).unwrap();
+    layer.submit(InstanceProvisioned { instance: id.clone(), repaired: None }).unwrap();
+    let due_backup = |layer: &Layer| {
+        due(layer).iter().any(|work| matches!(work, Work::BackUp { cluster: of, .. } if *of == cluster))
+    };
+    assert!(due_backup(&layer));
+    backed_up(&mut layer, "blog");
+    assert!(!due_backup(&layer));
+}
+
+#[test]
+fn what_was_backed_up_in_a_past_that_was_left_is_told_apart() {
+    let mut layer = with(&["shop"]);
+    let moment = layer.now;
+    layer.now = moment.plus_seconds(2 * HOUR);
+    layer.submit(RecordRecovery { until: Some(moment) }).unwrap();
+    layer.submit(RecordRecovery { until: None }).unwrap();
+    let left = |seconds: u64| layer.view.left_at(moment.plus_seconds(seconds)).is_some();
+    assert_eq!([left(0), left(1), left(2 * HOUR), left(2 * HOUR + 1)], [false, true, true, false]);
+    let stored = minicbor::to_vec(&layer.view).unwrap();
+    assert_eq!(minicbor::decode::<View>(&stored).unwrap(), layer.view);
 }

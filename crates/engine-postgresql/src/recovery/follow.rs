@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use tokio::process::Child;
 use tokio::time::MissedTickBehavior;
 
 use super::heartbeat::Heart;
-use super::keeper::{Keeper, Received};
-use super::wal::Lsn;
+use super::keeper::{Keeper, Received, differs};
+use super::spool::Spool;
+use super::wal::{Lsn, Segment, System};
 use crate::admin::failed;
 use crate::cluster::Cluster;
 use crate::config::PostgresqlConfig;
@@ -55,60 +57,129 @@ pub(super) async fn keep_leftovers(cluster: &Cluster, user: &EngineUser, archive
         return Ok(());
     }
     end_receivers(&directory, user).await?;
-    Keeper::new(directory, archive).await?.keep(None).await
+    let spool = Spool::new(directory);
+    for system in spool.systems().await? {
+        Keeper::new(spool.clone(), archive, system).await?.keep(None).await?;
+    }
+    Ok(())
 }
 
 struct Following<'a> {
     cluster: &'a Cluster,
+    config: &'a PostgresqlConfig,
     spec: &'a ClusterSpec,
+    spool: Spool,
     keeper: Keeper<'a>,
     heart: Heart,
     receiver: Child,
+    /// Whether it was ended because so much waits to be kept.
+    held_back: bool,
     /// Where the log ended at some moments, oldest first.
     moments: VecDeque<Received>,
 }
 
 async fn begin<'a>(
     cluster: &'a Cluster,
-    config: &PostgresqlConfig,
+    config: &'a PostgresqlConfig,
     spec: &'a ClusterSpec,
     archive: &'a Archive,
 ) -> Result<Following<'a>, EngineError> {
     let directory = cluster.directory.make(DIRECTORY, &config.user)?;
-    end_receivers(&directory, &config.user).await?;
-    let mut keeper = Keeper::new(directory.clone(), archive).await?;
-    keeper.keep(None).await?;
+    keep_leftovers(cluster, &config.user, archive).await?;
+    let system = system(cluster).await?;
+    let spool = Spool::new(directory.clone());
+    if spool.systems().await?.iter().any(|of| *of != system) {
+        // It is kept, and would be taken for where to go on.
+        tracing::warn!(cluster = %spec.name, "what was received of the log of an earlier cluster of this name is removed, and kept in the repository");
+        cluster.directory.make_empty(DIRECTORY, &config.user)?;
+    }
+    spool.remove_stunted()?;
+    let keeper = Keeper::new(spool.clone(), archive, system).await?;
+    let timeline = match refuse_turned_back(cluster, spec, &keeper).await {
+        Ok(timeline) => timeline,
+        Err(error) => {
+            // It is kept, and would be in the way of a log that is followed into another repository.
+            cluster.directory.make_empty(DIRECTORY, &config.user)?;
+            return Err(error);
+        }
+    };
     let heart = Heart::new(cluster).await?;
-    if let Some(gap) = slot(cluster, spec, &keeper).await? {
+    if let Some(gap) = slot(cluster, spec, &keeper, timeline).await? {
         // What is left of a segment that will never be whole would be taken for where to go on.
         cluster.directory.make_empty(DIRECTORY, &config.user)?;
         return Err(gap);
     }
     let receiver = receive(cluster, config, spec, &directory)?;
-    Ok(Following { cluster, spec, keeper, heart, receiver, moments: VecDeque::new() })
+    let (held_back, moments) = (false, VecDeque::new());
+    Ok(Following { cluster, config, spec, spool, keeper, heart, receiver, held_back, moments })
+}
+
+/// Whose log a server writes.
+pub(super) async fn system(cluster: &Cluster) -> Result<System, EngineError> {
+    let text: String = sqlx::query_scalar("SELECT system_identifier::text FROM pg_control_system()")
+        .fetch_one(cluster.admin.pool())
+        .await
+        .map_err(failed("the cluster's identity could not be read"))?;
+    text.parse().map_err(|error| EngineError::transient_from("the cluster's identity could not be read", error))
+}
+
+/// Refuses a server that is behind what is kept of its log on the timeline that it writes now, which this answers. What it writes has
+/// the names of what is kept, and is something else.
+pub(super) async fn refuse_turned_back(
+    cluster: &Cluster,
+    spec: &ClusterSpec,
+    keeper: &Keeper<'_>,
+) -> Result<u32, EngineError> {
+    let (position, file): (String, String) =
+        sqlx::query_as("SELECT now::text, pg_walfile_name(now) FROM pg_current_wal_insert_lsn() now")
+            .fetch_one(cluster.admin.pool())
+            .await
+            .map_err(failed(format!("where cluster {} writes its log could not be read", spec.name)))?;
+    let wrong = |error| EngineError::transient_from(format!("cluster {} writes an unknown log", spec.name), error);
+    let position: Lsn = position.parse().map_err(wrong)?;
+    let timeline = file.parse::<Segment>().map_err(wrong)?.timeline;
+    match keeper.end(timeline) {
+        Some(end) if end > position => Err(differs(format!(
+            "the log of cluster {} is in the repository until {end}, and its server is at {position} only",
+            spec.name
+        ))),
+        _ => Ok(timeline),
+    }
 }
 
 /// Sees to it that the server keeps its log for us. Where it did not, and something is missing, that is an error, once: begun
 /// again, the log is followed from where it is now.
-async fn slot(cluster: &Cluster, spec: &ClusterSpec, keeper: &Keeper<'_>) -> Result<Option<EngineError>, EngineError> {
+async fn slot(
+    cluster: &Cluster,
+    spec: &ClusterSpec,
+    keeper: &Keeper<'_>,
+    timeline: u32,
+) -> Result<Option<EngineError>, EngineError> {
     let attempt = || failed(format!("the replication slot of cluster {} could not be made", spec.name));
-    let status: Option<Option<String>> =
-        sqlx::query_scalar("SELECT wal_status FROM pg_replication_slots WHERE slot_name = $1")
+    let slot: Option<(Option<String>, Option<String>)> =
+        sqlx::query_as("SELECT wal_status, restart_lsn::text FROM pg_replication_slots WHERE slot_name = $1")
             .bind(LOG_SLOT)
             .fetch_optional(cluster.admin.pool())
             .await
             .map_err(attempt())?;
-    match status {
-        Some(Some(status)) if status != "lost" => return Ok(None),
+    match slot {
+        Some((Some(status), Some(held))) if status != "lost" => {
+            // A receiver that ends at once has told the server nothing. It would be sent the same segment again and again.
+            let kept = held.parse().ok().and_then(|held| keeper.whole_from(timeline, held));
+            if let Some(kept) = kept {
+                let advance = format!("SELECT pg_replication_slot_advance('{LOG_SLOT}', '{kept}')");
+                cluster.admin.run(advance).await.map_err(attempt())?;
+            }
+            return Ok(None);
+        }
         Some(_) => {
             let drop = format!("SELECT pg_drop_replication_slot('{LOG_SLOT}')");
             cluster.admin.run(drop).await.map_err(attempt())?;
         }
         None => {}
     }
-    let (begin, timeline): (String, i32) = sqlx::query_as(
-        "SELECT (SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = made.slot_name), \
-         (SELECT timeline_id FROM pg_control_checkpoint()) \
+    let begin: String = sqlx::query_scalar(
+        "SELECT (SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = made.slot_name) \
          FROM (SELECT slot_name FROM pg_create_physical_replication_slot($1, true)) made",
     )
     .bind(LOG_SLOT)
@@ -116,7 +187,7 @@ async fn slot(cluster: &Cluster, spec: &ClusterSpec, keeper: &Keeper<'_>) -> Res
     .await
     .map_err(attempt())?;
     let begin: Lsn = begin.parse().unwrap_or_default();
-    match keeper.end(timeline as u32) {
+    match keeper.end(timeline) {
         // A segment is received from its beginning.
         Some(end) if end.segment() < begin.segment() => Ok(Some(EngineError::transient(format!(
             "the log of cluster {} has a gap from {end} to {begin}: the server has not kept it for whoever follows it, and \
@@ -167,6 +238,13 @@ impl Following<'_> {
                     if let Err(error) = self.keeper.keep(None).await {
                         return error;
                     }
+                    if std::mem::take(&mut self.held_back) {
+                        match receive(self.cluster, self.config, self.spec, self.spool.path()) {
+                            Ok(receiver) => self.receiver = receiver,
+                            Err(error) => return error,
+                        }
+                        continue;
+                    }
                     let status = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
                     return EngineError::transient(format!(
                         "the log of cluster {} can not be followed now: pg_receivewal ended ({status}): {words}",
@@ -179,8 +257,22 @@ impl Following<'_> {
                 // A server that does not answer is somebody else's to judge; its end ends the receiver.
                 Ok(Err(_)) | Err(_) => None,
             };
-            if let Err(error) = self.keeper.keep(received).await {
+            if let Err(error) = self.keep(received).await {
                 return error;
+            }
+        }
+    }
+
+    /// Keeps what is there. Where the archive is slower than the log, nothing more is received meanwhile.
+    async fn keep(&mut self, received: Option<Received>) -> Result<(), EngineError> {
+        let mut kept = pin!(self.keeper.keep(received));
+        loop {
+            tokio::select! {
+                kept = &mut kept => return kept,
+                () = tokio::time::sleep(PERIOD) => if !self.held_back && self.spool.is_full() {
+                    // Its end is noticed once this is done. Begun again, it goes on where it was.
+                    self.held_back = self.receiver.start_kill().is_ok();
+                },
             }
         }
     }

@@ -1,8 +1,8 @@
 //! How a cluster's data is backed up and brought back.
 //!
 //! ```text
-//! pg_basebackup ────────────> part `base` ──┐
-//! slot ──> pg_receivewal ──> keeper ──> log ─┴─> scratch cluster ──> looked at, or its data serves, or one database is copied
+//! WAL sender ──> archive, manifest: two parts ──┐
+//! slot ──> pg_receivewal ──> keeper ──> log ─────┴─> scratch cluster ──> looked at, or its data serves, or one database is copied
 //! ```
 //!
 //! Everything that comes back goes through a scratch cluster: what serves is left alone until what comes back is whole.
@@ -16,6 +16,8 @@ mod rehearse;
 mod replace;
 mod restorer;
 mod scratch;
+mod sender;
+mod spool;
 mod stream;
 mod unpack;
 mod wal;
@@ -28,8 +30,8 @@ use mainstay_engine::{ClusterSpec, EngineError, InstanceSpec};
 use mainstay_types::InstanceId;
 
 pub(crate) use self::reach::End;
-use self::reach::Log;
-use self::wal::{PieceName, parse_history};
+use self::reach::{Base, Log, Replay};
+use self::wal::{LogName, PieceName, System, parse_history};
 use crate::PostgresqlEngine;
 
 /// The longest history of timelines that is read: thousands of restores have one of a megabyte.
@@ -47,7 +49,7 @@ impl Recovery for PostgresqlEngine {
 
     async fn back_up(&self, spec: &ClusterSpec, _: &[InstanceSpec], archive: &Archive) -> Result<Backup, EngineError> {
         let cluster = self.running(spec).await?;
-        base::back_up(&cluster, &self.config, spec, self.name(), archive).await
+        base::back_up(&cluster, spec, self.name(), archive).await
     }
 
     async fn follow_log(&self, spec: &ClusterSpec, archive: &Archive) -> EngineError {
@@ -57,26 +59,25 @@ impl Recovery for PostgresqlEngine {
         }
     }
 
-    async fn trim_log(&self, oldest: &Backup, archive: &Archive) -> Result<(), EngineError> {
-        let base = base::base(oldest)?;
-        for (name, _) in archive.log.pieces().await? {
-            let needed = match name.parse() {
-                Ok(PieceName::History { timeline }) => timeline >= base.timeline,
-                Ok(PieceName::Whole(segment) | PieceName::Increment { segment, .. }) => {
-                    segment.timeline >= base.timeline && segment.number >= base.start.segment()
-                }
-                // A later version may keep what this one does not know.
-                Err(_) => true,
-            };
-            if !needed {
-                archive.log.forget(&name).await?;
+    async fn trim_log(&self, kept: &[Backup], serving: Option<&str>, archive: &Archive) -> Result<(), EngineError> {
+        let bases = kept.iter().map(base::base).collect::<Result<Vec<_>, _>>()?;
+        let serving: Option<System> = serving.and_then(|identity| identity.parse().ok());
+        let begun = serving.filter(|system| !bases.iter().any(|base| base.system == *system));
+        for (text, _) in archive.log.pieces().await? {
+            // A later version may keep what this one does not know.
+            let Ok(name) = text.parse::<LogName>() else { continue };
+            // The next backup of a system that has none may begin with what is there.
+            let awaited = name.system.is_some() && name.system == begun;
+            if !awaited && !bases.iter().any(|base| base.needs(&name)) {
+                archive.log.forget(&text).await?;
             }
         }
         Ok(())
     }
 
     async fn window(&self, backup: &Backup, archive: &Archive) -> Result<Window, EngineError> {
-        Ok(log(archive).await?.window(&base::base(backup)?))
+        let base = base::base(backup)?;
+        Ok(log(&base, archive).await?.window(&base))
     }
 
     async fn restore_cluster(
@@ -117,12 +118,21 @@ impl Recovery for PostgresqlEngine {
     }
 }
 
-/// All that the archive has of a cluster's log.
-async fn log(archive: &Archive) -> Result<Log, EngineError> {
-    let mut log = Log::default();
+/// What to replay after a backup to come to a moment.
+async fn replay(backup: &Backup, until: Until, archive: &Archive) -> Result<Replay, EngineError> {
+    let base = base::base(backup)?;
+    log(&base, archive).await?.replay(&base, until)
+}
+
+/// All that the archive has of the log of the system that a backup is of.
+async fn log(base: &Base, archive: &Archive) -> Result<Log, EngineError> {
+    let (mut log, mut older) = (Log::default(), Log::default());
     for (text, piece) in archive.log.pieces().await? {
         // A later version may keep what this one does not know.
-        let Ok(name) = text.parse() else { continue };
+        let Ok(LogName { system, piece: name }) = text.parse() else { continue };
+        if system.is_some_and(|system| system != base.system) {
+            continue;
+        }
         let switches = match name {
             PieceName::History { .. } if piece.size <= LONGEST_HISTORY => {
                 let kept = archive.serve(&format!("piece {text} of the log"), piece.address).await?;
@@ -133,7 +143,8 @@ async fn log(archive: &Archive) -> Result<Log, EngineError> {
             }
             _ => Vec::new(),
         };
-        log.add(name, piece, switches);
+        let of = if system.is_some() { &mut log } else { &mut older };
+        of.add(name, piece, switches);
     }
-    Ok(log)
+    Ok(log.completed(older, base))
 }

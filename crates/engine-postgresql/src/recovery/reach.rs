@@ -7,11 +7,12 @@ use mainstay_engine::EngineError;
 use mainstay_engine::recovery::{LogPiece, Until, Window};
 use mainstay_types::Timestamp;
 
-use super::wal::{Lsn, PieceName, SEGMENT_BYTES, Segment, Switch};
+use super::wal::{LogName, Lsn, PieceName, SEGMENT_BYTES, Segment, Switch, System};
 
 /// A backup as far as the log matters to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Base {
+    pub system: System,
     pub timeline: u32,
     /// From where on the log is needed.
     pub start: Lsn,
@@ -20,7 +21,7 @@ pub(crate) struct Base {
     pub ended_at: Timestamp,
 }
 
-/// The pieces that the archive has of a cluster's log.
+/// The pieces that the archive has of one system's log.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
     pub segments: BTreeMap<Segment, Kept>,
@@ -73,7 +74,42 @@ struct Reach {
     gap: Option<String>,
 }
 
+// === impl Base ===
+
+impl Base {
+    /// Whether this backup needs a piece, now or to go on from.
+    pub fn needs(&self, name: &LogName) -> bool {
+        let in_reach = match name.piece {
+            PieceName::History { timeline } => timeline >= self.timeline,
+            PieceName::Whole(segment) | PieceName::Increment { segment, .. } => {
+                segment.timeline >= self.timeline && segment.number >= self.start.segment()
+            }
+        };
+        in_reach && name.system.is_none_or(|system| system == self.system)
+    }
+}
+
+// === impl Log ===
+
 impl Log {
+    /// The log from a backup on, with what an older version has recorded of it without saying whose it is. That counts where the
+    /// backup begins in it: one that was taken since begins in a segment that says so.
+    pub fn completed(mut self, older: Self, base: &Base) -> Self {
+        let first = Segment { timeline: base.timeline, number: base.start.segment() };
+        if !self.segments.contains_key(&first) {
+            for (segment, kept) in older.segments {
+                let own = self.segments.entry(segment).or_default();
+                own.whole = own.whole.take().or(kept.whole);
+                if own.increments.is_empty() {
+                    own.increments = kept.increments;
+                }
+            }
+            // The earlier moment is when a timeline began; the later one when this version came to know of it.
+            self.histories.extend(older.histories);
+        }
+        self
+    }
+
     /// Adds a piece; the switches are those of a history.
     pub fn add(&mut self, name: PieceName, piece: LogPiece, switches: Vec<Switch>) {
         match name {
@@ -241,7 +277,7 @@ mod tests {
     use mainstay_types::Timestamp;
 
     use super::{Base, End, Log};
-    use crate::recovery::wal::{Lsn, PieceName, SEGMENT_BYTES, parse_history};
+    use crate::recovery::wal::{LogName, Lsn, PieceName, SEGMENT_BYTES, System, parse_history};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros(1_800_000_000_000_000 + seconds * 1_000_000)
@@ -250,7 +286,7 @@ mod tests {
     /// Pieces by name, size and end.
     fn log(pieces: &[(&str, u64, i64)], histories: &[(u32, i64, &str)]) -> Log {
         let mut log = Log::default();
-        let piece = |size, until| LogPiece { address: Address::of(b""), size, until: at(until) };
+        let piece = |size, until| LogPiece { address: Address::of(b""), size, until: at(until), system: None };
         for (name, size, until) in pieces {
             log.add(name.parse().unwrap(), piece(*size, *until), Vec::new());
         }
@@ -262,7 +298,13 @@ mod tests {
     }
 
     fn base() -> Base {
-        Base { timeline: 1, start: Lsn(2 * SEGMENT_BYTES + 40), stop: Lsn(2 * SEGMENT_BYTES + 300), ended_at: at(10) }
+        Base {
+            system: System(7),
+            timeline: 1,
+            start: Lsn(2 * SEGMENT_BYTES + 40),
+            stop: Lsn(2 * SEGMENT_BYTES + 300),
+            ended_at: at(10),
+        }
     }
 
     const S1: &str = "000000010000000000000001";
@@ -359,5 +401,26 @@ mod tests {
         let pieces = [(S2, SEGMENT_BYTES, 12)];
         let log = log(&pieces, &[(2, 30, "1\t0/1000000\tbefore\n")]);
         assert_eq!(log.replay(&base(), Until::Latest).unwrap().timeline, 1);
+    }
+
+    #[test]
+    fn what_does_not_say_whose_it_is_counts_for_backups_of_its_time() {
+        let older = || log(&[(S2, SEGMENT_BYTES, 12), (S3, SEGMENT_BYTES, 20)], &[]);
+        // An older version's backup, whose log goes on by name.
+        let since = log(&[(S4, SEGMENT_BYTES, 25)], &[]);
+        assert_eq!(since.completed(older(), &base()).window(&base()).latest, at(25));
+        // A backup that was taken since. What is called S3 is of another cluster, that had this one's name.
+        let own = log(&[(S2, SEGMENT_BYTES, 30)], &[]).completed(older(), &base());
+        assert_eq!(own.window(&base()).latest, at(30));
+        assert_eq!(own.window(&base()).gap, None);
+    }
+
+    #[test]
+    fn a_piece_of_another_system_is_needed_by_none_of_this_ones_backups() {
+        let needs = |system: Option<u64>, name: &str| {
+            base().needs(&LogName { system: system.map(System), piece: name.parse().unwrap() })
+        };
+        assert!(needs(Some(7), S2) && needs(Some(7), S3) && needs(None, S2));
+        assert!(!needs(Some(7), S1) && !needs(None, S1) && !needs(Some(8), S2));
     }
 }

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, ValueRef};
 
 use super::scratch::{Purpose, Scratch};
-use super::{base, heartbeat, log, replace, restorer};
+use super::{base, heartbeat, replace, replay, restorer};
 use crate::PostgresqlEngine;
 use crate::admin::failed;
 use crate::names::{ADMIN_DATABASE, ADMIN_ROLE, RESTORER_ROLE, database, owner};
@@ -30,7 +30,7 @@ pub(super) async fn rehearse(
     archive: &Archive,
 ) -> Result<Rehearsal, EngineError> {
     let begin = Instant::now();
-    let replay = log(archive).await?.replay(&base::base(backup)?, Until::Latest)?;
+    let replay = replay(backup, Until::Latest, archive).await?;
     let scratch = Scratch::restore(engine, spec, backup, &replay, Purpose::Look, archive).await?;
     let looked = look(&scratch, instance, backup, assertions, archive, begin).await;
     scratch.remove().await?;

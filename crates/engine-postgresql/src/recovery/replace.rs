@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
 use super::scratch::{Purpose, Scratch};
-use super::{base, log, restorer};
+use super::{replay, restorer};
 use crate::PostgresqlEngine;
 use crate::admin::{failed, run_on};
 use crate::cluster::Cluster;
@@ -37,10 +37,10 @@ pub(super) async fn restore(
     archive: &Archive,
 ) -> Result<Restored, EngineError> {
     let cluster = engine.running(spec).await?;
-    let replay = log(archive).await?.replay(&base::base(backup)?, until)?;
+    let replay = replay(backup, until, archive).await?;
     // One at a time: the role that restores is a member of one owner.
     let _turn = cluster.restoring.lock().await;
-    let scratch = Scratch::restore(engine, spec, backup, &replay, Purpose::Look, archive).await?;
+    let scratch = Scratch::restore(engine, spec, backup, &replay, Purpose::Copy, archive).await?;
     let copied = from_scratch(&scratch, &cluster, instance, origin, backup, archive).await;
     scratch.remove().await?;
     let newest = copied?;

@@ -1,19 +1,20 @@
 //! Scratch clusters: a backup laid out beside the clusters that serve, replayed to a moment, out of everybody's reach.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use mainstay_engine::recovery::{Archive, Backup};
+use mainstay_engine::recovery::{Archive, Backup, Kept};
 use mainstay_engine::supervise::{ClusterDirectory, EngineLog, Removal, Signal, run_program, write_file};
 use mainstay_engine::{ClusterSpec, EngineError};
 use mainstay_types::{Parameters, Plan};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
-use super::base::BASE;
+use super::base::{BASE, MANIFEST};
 use super::reach::{End, Replay};
+use super::stream;
 use super::unpack::{sync, unpack};
 use super::wal::{PieceName, SEGMENT_BYTES};
 use crate::PostgresqlEngine;
@@ -44,8 +45,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What becomes of a scratch cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// It is looked at and removed.
+    /// It is looked through with all means there are, and removed.
     Look,
+    /// A database is copied from it, and it is removed.
+    Copy,
     /// Its data will serve.
     Serve,
 }
@@ -155,19 +158,23 @@ impl<'a> Scratch<'a> {
 
         progress.stage("reading the backup");
         let data = directory.make_empty("data", &config.user)?;
-        let part = backup.part(BASE)?;
-        self.files = unpack(archive.read(part).await?, data.clone(), &config.user).await?;
-        progress.stage("verifying the backup");
-        let verified = self.run("pg_verifybackup", &["--no-parse-wal", "--quiet", &data.to_string_lossy()]).await;
-        verified.map_err(|error| {
-            EngineError::permanent(format!("part {BASE} of the backup is not whole: {error}"), "restore another backup")
-        })?;
+        let base = stream::part(archive, backup.part(BASE)?).await?;
+        let lasting = self.purpose == Purpose::Serve;
+        self.files = unpack(base, data.clone(), &config.user, lasting).await?;
+        if let Ok(manifest) = backup.part(MANIFEST) {
+            let manifest = stream::part(archive, manifest).await?;
+            self.lay_out_file(manifest, &data.join("backup_manifest"), 0, None).await?;
+        }
+        if self.purpose == Purpose::Look {
+            progress.stage("verifying the backup");
+            self.verify(&data).await?;
+        }
 
         progress.stage("reading the log");
         let wal = directory.make_empty(WAL, &config.user)?;
         let log_size = self.lay_out_log(&wal, replay, archive).await?;
         progress.stage("replaying the log");
-        if self.purpose == Purpose::Serve {
+        if lasting {
             sync(data.clone()).await?;
         }
         write_file(&data, "postgresql.auto.conf", "", &config.user)?;
@@ -181,13 +188,7 @@ impl<'a> Scratch<'a> {
         }
     }
 
-    async fn start(
-        &self,
-        wal: &std::path::Path,
-        timeline: u32,
-        end: End,
-        patience: Duration,
-    ) -> Result<(), EngineError> {
+    async fn start(&self, wal: &Path, timeline: u32, end: End, patience: Duration) -> Result<(), EngineError> {
         let inputs = ScratchInputs {
             cluster: &self.spec,
             socket_directory: &self.socket(),
@@ -201,8 +202,16 @@ impl<'a> Scratch<'a> {
         self.cluster.start_scratch(config, &files, patience).await
     }
 
+    /// Holds the files against what the server wrote down of them. That they are what was kept is known by then.
+    async fn verify(&self, data: &Path) -> Result<(), EngineError> {
+        let verified = self.run("pg_verifybackup", &["--no-parse-wal", "--quiet", &data.to_string_lossy()]).await;
+        verified.map(|_| ()).map_err(|error| {
+            EngineError::permanent(format!("part {BASE} of the backup is not whole: {error}"), "restore another backup")
+        })
+    }
+
     /// Writes the segments that are replayed; answers their bytes.
-    async fn lay_out_log(&self, wal: &std::path::Path, replay: &Replay, archive: &Archive) -> Result<u64, EngineError> {
+    async fn lay_out_log(&self, wal: &Path, replay: &Replay, archive: &Archive) -> Result<u64, EngineError> {
         let mut size = 0;
         for (name, piece) in &replay.pieces {
             let (file, offset, padded) = match name {
@@ -210,31 +219,36 @@ impl<'a> Scratch<'a> {
                 PieceName::Whole(segment) => (segment.to_string(), 0, Some(SEGMENT_BYTES)),
                 PieceName::Increment { segment, offset } => (segment.to_string(), *offset, Some(SEGMENT_BYTES)),
             };
-            let mut kept = archive.serve(&format!("piece {name} of the log"), piece.address).await?;
-            let path = wal.join(&file);
-            let failed = |error| EngineError::transient_from(format!("{} could not be written", path.display()), error);
-            let mut options = tokio::fs::OpenOptions::new();
-            // We write as root where the engine's user can too: through no link that it may have made.
-            options
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
-            let mut writer = options.open(&path).await.map_err(failed)?;
-            if let Some(padded) = padded {
-                writer.set_len(padded).await.map_err(failed)?;
-            }
-            writer.seek(std::io::SeekFrom::Start(offset.into())).await.map_err(failed)?;
-            while let Some(bytes) = kept.next().await {
-                writer.write_all(&bytes?).await.map_err(failed)?;
-            }
-            writer.flush().await.map_err(failed)?;
-            let user = &self.engine.config.user;
-            std::os::unix::fs::fchown(&writer, Some(user.uid), Some(user.gid)).map_err(failed)?;
+            let kept = archive.serve(&format!("piece {name} of the log"), piece.address).await?;
+            self.lay_out_file(kept, &wal.join(&file), offset.into(), padded).await?;
             size += piece.size;
         }
         Ok(size)
+    }
+
+    /// Writes a file, or a part of it. We write as root where the engine's user can too: through no link that it may have made.
+    async fn lay_out_file(
+        &self,
+        mut kept: Kept,
+        path: &Path,
+        offset: u64,
+        padded: Option<u64>,
+    ) -> Result<(), EngineError> {
+        let failed = |error| EngineError::transient_from(format!("{} could not be written", path.display()), error);
+        let mut options = tokio::fs::OpenOptions::new();
+        let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let mut writer = options.open(path).await.map_err(failed)?;
+        if let Some(padded) = padded {
+            writer.set_len(padded).await.map_err(failed)?;
+        }
+        writer.seek(std::io::SeekFrom::Start(offset)).await.map_err(failed)?;
+        while let Some(bytes) = kept.next().await {
+            writer.write_all(&bytes?).await.map_err(failed)?;
+        }
+        writer.flush().await.map_err(failed)?;
+        let user = &self.engine.config.user;
+        std::os::unix::fs::fchown(&writer, Some(user.uid), Some(user.gid)).map_err(failed)
     }
 }
 

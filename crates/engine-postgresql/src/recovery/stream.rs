@@ -1,11 +1,14 @@
-//! Streams of what a program prints and of files that the engine's user can write.
+//! Streams of files that the engine's user can write, and of what is kept.
 
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use mainstay_dataplane::{Source, SourceError};
+use mainstay_engine::EngineError;
+use mainstay_engine::recovery::{Archive, Kept, Part};
 use rustix::fs::OFlags;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt};
@@ -39,6 +42,29 @@ async fn read_piece(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> 
         }
     }
     Ok(buffer.freeze())
+}
+
+/// Reads a part of a backup. Where it is not what was kept it ends in an error: whoever keeps it looks at each of its chunks, this
+/// at the whole, as BLAKE3 costs next to nothing beside writing it to files.
+pub(super) async fn part(archive: &Archive, part: &Part) -> Result<Kept, EngineError> {
+    let kept = archive.read(part).await?;
+    let state = Some((kept, blake3::Hasher::new(), part.clone()));
+    let verified = futures::stream::unfold(state, |state| async {
+        let (mut kept, mut hasher, part) = state?;
+        match kept.next().await {
+            Some(Ok(piece)) => {
+                hasher.update(&piece);
+                Some((Ok(piece), Some((kept, hasher, part))))
+            }
+            Some(Err(error)) => Some((Err(error), None)),
+            None if hasher.finalize().as_bytes() == part.address.digest().as_bytes() => None,
+            None => {
+                let reason = format!("part {} of the backup is not whole: it has another digest", part.name);
+                Some((Err(EngineError::permanent(reason, "restore another backup")), None))
+            }
+        }
+    });
+    Ok(verified.boxed())
 }
 
 /// So many bytes of a file, from an offset on. It has them all, or the stream ends in an error.

@@ -1,9 +1,10 @@
-//! Lays out a data directory from the archive that `pg_basebackup` wrote, with little memory however large it is.
+//! Lays out a data directory from the archive that a backup is, with little memory however large it is.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown, fchown};
 use std::path::{Component, Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
@@ -17,15 +18,24 @@ use tokio::sync::mpsc;
 const WAITING_PIECES: usize = 4;
 /// How much is written at once.
 const WRITE_BYTES: usize = 1 << 20;
+/// How much of a file is written before the disk is asked to take it, while the rest is written: it then works from the
+/// beginning on, and little is left for the end.
+const BEHIND_BYTES: u64 = 32 << 20;
 
-/// Unpacks into an empty directory that belongs to the engine's user, and answers how many files there are.
+/// Unpacks into an empty directory that belongs to the engine's user, and answers how many files there are. What is to last
+/// begins its way to the disk meanwhile; that it has got there is for [`sync`] to tell.
 ///
 /// Until everything is there the directory is closed to that user: what we write as root must not lead anywhere else.
-pub(super) async fn unpack(mut kept: Kept, directory: PathBuf, user: &EngineUser) -> Result<u64, EngineError> {
+pub(super) async fn unpack(
+    mut kept: Kept,
+    directory: PathBuf,
+    user: &EngineUser,
+    lasting: bool,
+) -> Result<u64, EngineError> {
     let (sender, receiver) = mpsc::channel(WAITING_PIECES);
     let writing = tokio::task::spawn_blocking({
         let (uid, gid) = (user.uid, user.gid);
-        move || write(Pieces { receiver, current: Bytes::new() }, &directory, uid, gid)
+        move || write(Pieces { receiver, current: Bytes::new() }, &directory, uid, gid, lasting)
     });
     let mut broken = None;
     while let Some(piece) = kept.next().await {
@@ -55,7 +65,23 @@ pub(super) async fn unpack(mut kept: Kept, directory: PathBuf, user: &EngineUser
     })
 }
 
-fn write(pieces: Pieces, directory: &Path, uid: u32, gid: u32) -> io::Result<u64> {
+fn write(pieces: Pieces, directory: &Path, uid: u32, gid: u32, lasting: bool) -> io::Result<u64> {
+    std::thread::scope(|scope| {
+        let (disk, behind) = sync_channel::<File>(1);
+        let syncing = scope.spawn(move || behind.into_iter().try_for_each(|file| file.sync_data()));
+        let written = write_files(pieces, directory, uid, gid, lasting.then_some(&disk));
+        drop(disk);
+        syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(written)
+    })
+}
+
+fn write_files(
+    pieces: Pieces,
+    directory: &Path,
+    uid: u32,
+    gid: u32,
+    disk: Option<&SyncSender<File>>,
+) -> io::Result<u64> {
     let ourselves = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     chown(directory, Some(ourselves.0), Some(ourselves.1))?;
     let mut archive = tar::Archive::new(pieces);
@@ -75,7 +101,7 @@ fn write(pieces: Pieces, directory: &Path, uid: u32, gid: u32) -> io::Result<u64
                 let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
                 fchown(&file, Some(uid), Some(gid))?;
                 let size = entry.size();
-                if copy(&mut entry, &mut file, &mut buffer)? != size {
+                if copy(&mut entry, &mut file, &mut buffer, disk)? != size {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends within a file"));
                 }
                 files += 1;
@@ -86,6 +112,8 @@ fn write(pieces: Pieces, directory: &Path, uid: u32, gid: u32) -> io::Result<u64
             }
         }
     }
+    // What follows the archive's end belongs to what its digest is of.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
     if files == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "there is no file in it"));
     }
@@ -93,8 +121,8 @@ fn write(pieces: Pieces, directory: &Path, uid: u32, gid: u32) -> io::Result<u64
     Ok(files)
 }
 
-fn copy(from: &mut impl Read, to: &mut File, buffer: &mut [u8]) -> io::Result<u64> {
-    let mut copied = 0;
+fn copy(from: &mut impl Read, to: &mut File, buffer: &mut [u8], disk: Option<&SyncSender<File>>) -> io::Result<u64> {
+    let (mut copied, mut asked) = (0, 0);
     loop {
         let length = from.read(buffer)?;
         if length == 0 {
@@ -102,6 +130,13 @@ fn copy(from: &mut impl Read, to: &mut File, buffer: &mut [u8]) -> io::Result<u6
         }
         io::Write::write_all(to, &buffer[..length])?;
         copied += length as u64;
+        if let Some(disk) = disk
+            && copied - asked >= BEHIND_BYTES
+            // Where it is busy still it is asked with what comes next.
+            && disk.try_send(to.try_clone()?).is_ok()
+        {
+            asked = copied;
+        }
     }
 }
 
@@ -196,7 +231,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let text = "x".repeat(5_000);
         let entries = [("base", EntryType::Directory, ""), ("base/1", EntryType::Regular, text.as_str())];
-        let unpacked = unpack(kept(archive(&entries)), place.path().to_owned(), &user()).await;
+        let unpacked = unpack(kept(archive(&entries)), place.path().to_owned(), &user(), true).await;
         assert_eq!(unpacked.unwrap(), 1);
         assert_eq!(std::fs::read_to_string(place.path().join("base/1")).unwrap(), text);
         assert_eq!(std::fs::metadata(place.path().join("base/1")).unwrap().mode() & 0o777, 0o600);
@@ -214,12 +249,12 @@ mod tests {
         ];
         for bytes in outside {
             let place = tempfile::tempdir().unwrap();
-            assert!(unpack(kept(bytes), place.path().to_owned(), &user()).await.is_err());
+            assert!(unpack(kept(bytes), place.path().to_owned(), &user(), true).await.is_err());
             assert!(!place.path().parent().unwrap().join("outside").exists());
         }
         let broken = futures::stream::iter([Err(EngineError::transient("as it was"))]).boxed();
         let place = tempfile::tempdir().unwrap();
-        let error = unpack(broken, place.path().to_owned(), &user()).await.unwrap_err();
+        let error = unpack(broken, place.path().to_owned(), &user(), true).await.unwrap_err();
         assert_eq!(error.to_string(), "as it was");
         assert!(inner_path(Path::new("./base/../1")).is_err());
         assert_eq!(inner_path(Path::new("./base/1")).unwrap(), Path::new("base/1"));

@@ -19,7 +19,21 @@ pub(crate) struct Segment {
     pub number: u64,
 }
 
-/// What a piece of the log in the archive is. Their names sort in the order of the log.
+/// A database system: what one `initdb` made, with all that was ever restored of it. Clusters of the same name may be several, one
+/// after the other, and their logs have the same names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct System(pub u64);
+
+/// What a piece of the log is called in the archive: `6A8F3C21D0B94E57-000000010000000000000003`. Names of one system sort in the
+/// order of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LogName {
+    /// None where a version recorded it that did not tell systems apart: `000000010000000000000003`.
+    pub system: Option<System>,
+    pub piece: PieceName,
+}
+
+/// What a piece of the log of one system is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PieceName {
     /// `00000002.history`: from where on the timeline is its own.
@@ -43,6 +57,36 @@ pub(crate) struct Switch {
 pub(crate) struct InvalidName {
     text: String,
     what: &'static str,
+}
+
+// === impl System ===
+
+impl System {
+    /// How much of a segment tells whose it is.
+    pub const HEAD_BYTES: usize = 40;
+
+    /// Whose a segment is, as its first page says (`XLogLongPageHeaderData`); none where it does not begin as one.
+    pub fn of_segment(head: &[u8; Self::HEAD_BYTES]) -> Option<Self> {
+        const LONG_HEADER: u16 = 2;
+        let info = u16::from_ne_bytes([head[2], head[3]]);
+        let system = head[24..].first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))?;
+        let segment_size = head[32..].first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))?;
+        (info & LONG_HEADER != 0 && u64::from(segment_size) == SEGMENT_BYTES).then_some(Self(system))
+    }
+}
+
+impl FromStr for System {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| InvalidName { text: text.to_owned(), what: "database system" })
+    }
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 // === impl Lsn ===
@@ -115,6 +159,30 @@ impl fmt::Display for Segment {
     }
 }
 
+// === impl LogName ===
+
+impl FromStr for LogName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some((system, piece)) = text.split_once('-') else {
+            return Ok(Self { system: None, piece: text.parse()? });
+        };
+        let number = (system.len() == 16).then(|| u64::from_str_radix(system, 16).ok()).flatten();
+        let number = number.ok_or_else(|| InvalidName { text: text.to_owned(), what: "piece" })?;
+        Ok(Self { system: Some(System(number)), piece: piece.parse()? })
+    }
+}
+
+impl fmt::Display for LogName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(System(number)) = self.system {
+            write!(f, "{number:016X}-")?;
+        }
+        self.piece.fmt(f)
+    }
+}
+
 // === impl PieceName ===
 
 impl FromStr for PieceName {
@@ -159,7 +227,7 @@ pub(crate) fn parse_history(text: &str) -> Result<Vec<Switch>, InvalidName> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Lsn, PieceName, SEGMENT_BYTES, Segment, Switch, parse_history};
+    use super::{LogName, Lsn, PieceName, SEGMENT_BYTES, Segment, Switch, System, parse_history};
 
     #[test]
     fn positions() {
@@ -191,6 +259,36 @@ mod tests {
         for bad in ["", "00000001000000010000000", "000000010000000100000100", "1.history", "x.00000000"] {
             assert!(bad.parse::<PieceName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_piece_says_whose_it_is_unless_an_older_version_recorded_it() {
+        let piece = PieceName::Increment { segment: Segment { timeline: 1, number: 3 }, offset: 0x2000 };
+        let system = "7575283497123456789".parse().unwrap();
+        for (name, text) in [
+            (LogName { system: Some(system), piece }, "6920D0347EEC2715-000000010000000000000003.00002000"),
+            (LogName { system: None, piece }, "000000010000000000000003.00002000"),
+        ] {
+            assert_eq!(name.to_string(), text);
+            assert_eq!(text.parse(), Ok(name));
+        }
+        for bad in ["1-000000010000000000000003", "6920D0347EEC2715-", "6920D0347EEC2715", "x-y"] {
+            assert!(bad.parse::<LogName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_segment_says_whose_it_is() {
+        // Of PostgreSQL 15: magic, info, timeline, address, remaining length, padding, system, sizes of segments and pages.
+        let mut head = [0; System::HEAD_BYTES];
+        assert_eq!(System::of_segment(&head), None);
+        head[..4].copy_from_slice(&[0x10, 0xD1, 0x02, 0x00]);
+        head[24..32].copy_from_slice(&7_575_283_497_123_456_789_u64.to_ne_bytes());
+        assert_eq!(System::of_segment(&head), None);
+        head[32..36].copy_from_slice(&(16_u32 << 20).to_ne_bytes());
+        assert_eq!(System::of_segment(&head), Some(System(7_575_283_497_123_456_789)));
+        head[2] = 0;
+        assert_eq!(System::of_segment(&head), None);
     }
 
     #[test]

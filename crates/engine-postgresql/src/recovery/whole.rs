@@ -9,8 +9,8 @@ use mainstay_engine::{ClusterSpec, Engine, EngineError};
 use mainstay_types::Timestamp;
 
 use super::scratch::{Purpose, Scratch};
-use super::wal::PieceName;
-use super::{base, follow, log, replace, stream};
+use super::wal::{LogName, PieceName};
+use super::{follow, replace, replay, stream};
 use crate::PostgresqlEngine;
 use crate::admin::failed;
 use crate::cluster::Cluster;
@@ -32,7 +32,7 @@ pub(super) async fn restore(
     cluster.stop(config).await?;
     // What was received last, and of which nobody has told yet that it is kept.
     follow::keep_leftovers(&cluster, &config.user, archive).await?;
-    let replay = log(archive).await?.replay(&base::base(backup)?, until)?;
+    let replay = replay(backup, until, archive).await?;
 
     let scratch = Scratch::restore(engine, spec, backup, &replay, Purpose::Serve, archive).await?;
     let settled = settle(&scratch, &cluster, engine, spec, archive).await;
@@ -62,7 +62,7 @@ async fn settle(
     let installation = scratch.cluster.installation(config)?;
     let identity = data::identity(&scratch.cluster.directory, &installation, &config.user).await?;
     refuse_another(&spec.name, spec.identity.as_deref(), "system identifier", &identity)?;
-    keep_history(&scratch.cluster.directory.data(), archive).await?;
+    keep_history(&scratch.cluster.directory.data(), &identity, archive).await?;
 
     cluster.claim(config).await?;
     // Received of the timeline that is left now, and kept.
@@ -84,19 +84,26 @@ async fn settle(
 
 /// Keeps the history of the timeline that begins with a restore. Its moment tells from when on that timeline is what was
 /// served.
-async fn keep_history(data: &Path, archive: &Archive) -> Result<(), EngineError> {
+async fn keep_history(data: &Path, identity: &str, archive: &Archive) -> Result<(), EngineError> {
     let directory = data.join("pg_wal");
     let unread = |error| EngineError::transient_from("the history of the new timeline could not be read", error);
+    let system = identity.parse().map_err(|error| unread(io::Error::other(error)))?;
     let known = archive.log.pieces().await?;
     for entry in fs::read_dir(&directory).map_err(unread)? {
-        let Some(name) = entry.map_err(unread)?.file_name().to_str().map(str::to_owned) else { continue };
-        let is_history = matches!(name.parse(), Ok(PieceName::History { .. }));
-        if !is_history || known.iter().any(|(known, _)| *known == name) {
+        let Some(file) = entry.map_err(unread)?.file_name().to_str().map(str::to_owned) else { continue };
+        let Ok(piece @ PieceName::History { .. }) = file.parse() else { continue };
+        let name = LogName { system: Some(system), piece }.to_string();
+        if known.iter().any(|(known, _)| *known == name) {
             continue;
         }
-        let source = stream::file(&directory.join(&name), 0, super::LONGEST_HISTORY).await.map_err(unread)?;
+        let source = stream::file(&directory.join(&file), 0, super::LONGEST_HISTORY).await.map_err(unread)?;
         let receipt = archive.ingest(&format!("piece {name} of the log"), source).await?;
-        let piece = LogPiece { address: receipt.address, size: receipt.size, until: Timestamp::now() };
+        let piece = LogPiece {
+            address: receipt.address,
+            size: receipt.size,
+            until: Timestamp::now(),
+            system: Some(identity.to_owned()),
+        };
         archive.log.record(&name, &piece).await?;
     }
     Ok(())

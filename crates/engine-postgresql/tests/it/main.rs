@@ -8,6 +8,7 @@ mod conforms;
 mod disk;
 mod drift;
 mod isolation;
+mod logs;
 mod measures;
 mod objects;
 mod place;

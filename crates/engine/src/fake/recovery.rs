@@ -99,8 +99,13 @@ impl Recovery for FakeEngine {
         }
     }
 
-    async fn trim_log(&self, oldest: &Backup, archive: &Archive) -> Result<(), EngineError> {
-        let first = first_change(oldest)?;
+    async fn trim_log(&self, kept: &[Backup], serving: Option<&str>, archive: &Archive) -> Result<(), EngineError> {
+        let first = match kept.iter().map(first_change).collect::<Result<Vec<_>, _>>()?.into_iter().min() {
+            Some(first) => first,
+            // Its next backup may begin with what is there.
+            None if serving.is_some() => return Ok(()),
+            None => usize::MAX,
+        };
         for (name, _) in archive.log.pieces().await? {
             if numbers(&name)?.1 <= first {
                 archive.log.forget(&name).await?;
@@ -252,7 +257,7 @@ impl FakeEngine {
                 _ => {
                     let kept = keep(archive, "the log", &changes).await?;
                     let name = format!("{first:012}-{:012}", first + changes.len());
-                    Some((name, LogPiece { address: kept.address, size: kept.size, until }))
+                    Some((name, LogPiece { address: kept.address, size: kept.size, until, system: None }))
                 }
             };
             if let Some((name, piece)) = &newest {

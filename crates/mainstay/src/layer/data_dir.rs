@@ -14,7 +14,7 @@ const PASSABLE: u32 = 0o711;
 /// For the control plane alone.
 const PRIVATE: u32 = 0o700;
 /// The file whose lock is the claim to the directory, and which says who claims it.
-const LOCK_FILE: &str = "mainstay.lock";
+pub(super) const LOCK_FILE: &str = "mainstay.lock";
 /// What follows the pid in it once requests are answered.
 const SERVES: &str = "serves\n";
 
@@ -50,11 +50,7 @@ impl DataDir {
     pub fn take(config: &Config) -> Result<Self, DataDirError> {
         let path = &config.data_dir;
         let unwritable = |source| DataDirError::Unwritable { path: path.clone(), source };
-        make(path, PASSABLE).map_err(unwritable)?;
-        make(&path.join("custody"), PRIVATE).map_err(unwritable)?;
-        if let Some(state) = config.storage.directory() {
-            make(state, PRIVATE).map_err(unwritable)?;
-        }
+        make_folders(config)?;
         let lock = lock_file(path).map_err(unwritable)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             let pid = read_holder(&lock).map_or(0, |holder| holder.pid);
@@ -62,6 +58,11 @@ impl DataDir {
         }
         write_pid(&lock).map_err(unwritable)?;
         Ok(Self { lock })
+    }
+
+    /// Makes the folders that a configuration wants in a directory that is held, where they are missing.
+    pub fn furnish(&self, config: &Config) -> Result<(), DataDirError> {
+        make_folders(config)
     }
 
     /// Tells those who ask for the holder that it answers requests now. An open port would not tell them: it may be
@@ -84,6 +85,17 @@ impl DataDir {
             Err(_) => Ok(read_holder(&lock)),
         }
     }
+}
+
+fn make_folders(config: &Config) -> Result<(), DataDirError> {
+    let path = &config.data_dir;
+    let unwritable = |source| DataDirError::Unwritable { path: path.clone(), source };
+    make(path, PASSABLE).map_err(unwritable)?;
+    make(&path.join("custody"), PRIVATE).map_err(unwritable)?;
+    if let Some(state) = config.storage.directory() {
+        make(state, PRIVATE).map_err(unwritable)?;
+    }
+    Ok(())
 }
 
 fn make(path: &Path, mode: u32) -> std::io::Result<()> {

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mainstay_control::{Control, Depot, Reconciler, RecoverError, Recovered, RecoveryLoop};
+use mainstay_control::{Control, Depot, Reconciler, RecoverError, RecoveredLayer, RecoveryLoop};
 use mainstay_custody::Custody;
 use mainstay_engine::Engine;
 use mainstay_engine::recovery::Progress;
@@ -145,8 +145,11 @@ impl Layer {
     }
 
     /// Builds it in a directory that is being recovered, from a repository that is open.
-    pub(crate) async fn build_anew(config: Config, repository: Repository) -> Result<Self, BuildError> {
-        let data_dir = DataDir::take(&config)?;
+    pub(crate) async fn build_anew(
+        config: Config,
+        data_dir: DataDir,
+        repository: Repository,
+    ) -> Result<Self, BuildError> {
         let with = |config: &Config, custody: &Custody| Some(LayerRecovery::with(config, custody, repository));
         Self::assemble(config, data_dir, with).await
     }
@@ -273,7 +276,7 @@ impl Layer {
         &self,
         at: Option<Timestamp>,
         progress: &(dyn Fn(&ClusterName) -> Arc<dyn Progress> + Sync),
-    ) -> Result<Vec<Recovered>, RecoverError> {
+    ) -> Result<RecoveredLayer, RecoverError> {
         mainstay_control::recover_clusters(&self.control, at, progress).await
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mainstay_cli::Global;
-use mainstay_control::{RecoverError, Recovered};
+use mainstay_control::{RecoverError, Recovered, RecoveredLayer};
 use mainstay_engine::recovery::Progress;
 use mainstay_engine::supervise::UserError;
 use mainstay_repository::{KeyShare, OpenError, RecoveryKey, Repository};
@@ -104,7 +104,7 @@ enum FailedRecovery {
 /// What came back.
 struct Report {
     layer_of: Timestamp,
-    recovered: Vec<Recovered>,
+    recovered: RecoveredLayer,
     /// What to type next.
     next: String,
 }
@@ -131,30 +131,27 @@ impl Recover {
         for refused in mainstay_custody::protect_process() {
             tracing::warn!("secrets in memory are less protected than they could be: {refused}");
         }
-        let interrupted = self.look(&config.data_dir)?;
+        self.look(&config.data_dir)?;
         let key = self.key()?;
         let RepositoryPlace { location, credentials } = place;
         say(&format!("Reading {location}."));
         let repository = Repository::open(mainstay_repository::Config::new(location, credentials), &key).await?;
-        let recovered = self.recover_from(&repository, config, interrupted).await;
+        let recovered = self.recover_from(&repository, config).await;
         if let Err(trouble) = repository.close().await {
             tracing::warn!(error = &trouble as &dyn std::error::Error, "the repository was not let go of in order");
         }
         recovered
     }
 
-    async fn recover_from(
-        &self,
-        repository: &Repository,
-        config: Config,
-        interrupted: bool,
-    ) -> Result<Report, FailedRecovery> {
+    async fn recover_from(&self, repository: &Repository, config: Config) -> Result<Report, FailedRecovery> {
+        say("Looking for the newest backup of the layer's own state that is whole.");
         let salvage = Salvage::find(repository, self.at).await?;
         let layer_of = salvage.document().taken_at;
+        // Held from here on until the engines were stopped again: nobody starts, or recovers, in there meanwhile.
         let held = DataDir::take(&config)?;
         let directory = config.data_dir.clone();
         let failed = |source| FailedRecovery::Directory { path: directory.clone(), source };
-        if interrupted {
+        if self.look(&directory)? {
             say("Clearing away what an earlier attempt has left.");
             let left = stop_all(&engines(&config, None).await?).await;
             if !left.is_empty() {
@@ -163,24 +160,28 @@ impl Recover {
             marker::clear(&directory).map_err(failed)?;
         }
         marker::set(&directory).map_err(failed)?;
-        // The layer that is recovered may be running still, elsewhere: from now on it neither writes nor removes anything there.
-        take_over(repository, &directory).await.map_err(failed)?;
-        drop(held);
         say(&format!("Laying out the layer's own state of {layer_of}."));
         let file = match &self.config {
             Some(file) => Some(file.clone()),
             None => salvage.configuration(&directory).await?,
         };
         let config = self.load(file.as_deref(), true)?;
-        drop(DataDir::take(&config)?);
+        held.furnish(&config)?;
+        if !marker::has_taken_stores(&directory) {
+            salvage.find_room(&config).await?;
+            marker::take_stores(&directory).map_err(failed)?;
+        }
+        // The layer that is recovered may be running still, elsewhere: from now on it neither writes nor removes anything there.
+        take_over(repository, &directory).await.map_err(failed)?;
         salvage.lay_out(&config).await?;
-        let layer = Layer::build_anew(config, repository.clone()).await?;
+        let layer = Layer::build_anew(config, held, repository.clone()).await?;
         let recovered = layer.recover_clusters(self.at, &|cluster| Bar::of(cluster)).await;
         layer.stop_engines().await;
+        if recovered.is_ok() {
+            marker::remove(&directory).map_err(failed)?;
+        }
         layer.close().await;
-        let recovered = recovered?;
-        marker::remove(&directory).map_err(failed)?;
-        Ok(Report { layer_of, recovered, next: self.next(file.as_deref(), &directory)? })
+        Ok(Report { layer_of, recovered: recovered?, next: self.next(file.as_deref(), &directory)? })
     }
 
     fn load(&self, file: Option<&Path>, with_repository: bool) -> Result<Config, LoadError> {
@@ -193,9 +194,9 @@ impl Recover {
         if marker::is_set(directory) {
             return Ok(true);
         }
-        match std::fs::read_dir(directory).map(|mut entries| entries.next()) {
-            Ok(Some(_)) => Err(FailedRecovery::NotEmpty(directory.to_owned())),
-            Ok(None) => Ok(false),
+        match marker::is_bare(directory) {
+            Ok(false) => Err(FailedRecovery::NotEmpty(directory.to_owned())),
+            Ok(true) => Ok(false),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(FailedRecovery::Directory { path: directory.to_owned(), source }),
         }
@@ -246,19 +247,30 @@ fn say(message: &str) {
 
 impl Report {
     fn print(&self, global: &Global) -> ExitCode {
-        let missing = self.recovered.iter().filter(|recovered| recovered.outcome.is_err()).count();
+        let RecoveredLayer { instances, left_aside } = &self.recovered;
+        let missing = instances.iter().filter(|recovered| recovered.outcome.is_err()).count();
         if global.wants_json() {
-            let instances: Vec<_> = self.recovered.iter().map(as_json).collect();
-            println!("{}", json!({ "layer_of": self.layer_of.to_string(), "instances": instances, "next": self.next }));
+            let instances: Vec<_> = instances.iter().map(as_json).collect();
+            let layer_of = self.layer_of.to_string();
+            println!(
+                "{}",
+                json!({ "layer_of": layer_of, "instances": instances, "left_aside": left_aside, "next": self.next })
+            );
         } else {
-            match &self.recovered[..] {
+            match &instances[..] {
                 [] => println!("The layer had no instances."),
                 recovered => print!("{}", table(recovered)),
             }
             println!("\nThe layer's own state is of {}.\nNext:\n  {}", self.layer_of, self.next);
         }
+        if *left_aside > 0 {
+            say(&format!(
+                "Backups left aside, since they are of a time that was gone back from: {left_aside}. They stay in the repository for a \
+                 month, for whoever recovers to another moment."
+            ));
+        }
         if missing > 0 {
-            say(&format!("error: {missing} of {} instances did not come back; each says why", self.recovered.len()));
+            say(&format!("error: {missing} of {} instances did not come back; each says why", instances.len()));
             return ExitCode::FAILURE;
         }
         ExitCode::SUCCESS
@@ -315,6 +327,10 @@ impl Bar {
 impl Progress for Bar {
     fn stage(&self, stage: &str) {
         self.0.set_message(stage.to_owned());
+        if self.0.is_hidden() {
+            // Who looks at a log instead of a terminal sees it go on, too.
+            say(&format!("{}: {stage}", self.1));
+        }
     }
 
     fn copied(&self, bytes: u64) {

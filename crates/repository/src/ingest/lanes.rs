@@ -7,11 +7,13 @@ use bytes::Bytes;
 use mainstay_dataplane::{Address, Md5, Sha256};
 use mainstay_types::Digest;
 use md5::Digest as _;
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
-use super::Pending;
+use super::{Pending, Work};
+use crate::blocking;
 use crate::chunk::{ChunkId, ChunkRef};
 use crate::cutter::Cutter;
+use crate::files::Failure;
 use crate::inner::Inner;
 use crate::pack::PackBuilder;
 use crate::recipe::{Recipe, RecipeBuilder};
@@ -22,6 +24,14 @@ pub(super) struct Whole {
     pub(super) sha256: Sha256,
     pub(super) md5: Option<Md5>,
     pub(super) size: u64,
+}
+
+/// A stream that was cut.
+pub(super) struct Cut {
+    pub(super) address: Address,
+    pub(super) recipe: Recipe,
+    /// With its last chunks.
+    pub(super) work: Work,
 }
 
 /// A chunk that is not in the repository yet.
@@ -50,17 +60,22 @@ impl DigestLane {
         Self { sha256: Context::new(&SHA256), md5: md5.then(md5::Md5::new) }
     }
 
-    pub(super) fn start(mut self, piece: Bytes) -> JoinHandle<Self> {
-        tokio::task::spawn_blocking(move || {
-            self.sha256.update(&piece);
-            if let Some(md5) = &mut self.md5 {
-                md5.update(&piece);
-            }
-            self
-        })
+    /// Takes all pieces. No thread is held while it waits for one.
+    pub(super) async fn run(mut self, mut pieces: mpsc::Receiver<Bytes>) -> (Sha256, Option<Md5>) {
+        while let Some(piece) = pieces.recv().await {
+            self = blocking(move || {
+                self.sha256.update(&piece);
+                if let Some(md5) = &mut self.md5 {
+                    md5.update(&piece);
+                }
+                self
+            })
+            .await;
+        }
+        self.finish()
     }
 
-    pub(super) fn finish(self) -> (Sha256, Option<Md5>) {
+    fn finish(self) -> (Sha256, Option<Md5>) {
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.sha256.finish().as_ref());
         (Sha256(sha256), self.md5.map(|md5| Md5(md5.finalize().into())))
@@ -72,11 +87,22 @@ impl CutLane {
         Self { inner, whole: blake3::Hasher::new(), cutter: Cutter::new(), recipe: RecipeBuilder::default(), pending }
     }
 
-    pub(super) fn start(mut self, piece: Bytes) -> JoinHandle<(Self, Vec<Fresh>)> {
-        tokio::task::spawn_blocking(move || {
-            let fresh = self.push(&piece);
-            (self, fresh)
-        })
+    /// Takes all pieces, and hands what is new to those who seal and pack it. Where they are behind, this is, and so whoever
+    /// reads the stream.
+    pub(super) async fn run(mut self, mut pieces: mpsc::Receiver<Bytes>, mut work: Work) -> Result<Cut, Failure> {
+        while let Some(piece) = pieces.recv().await {
+            let fresh;
+            (self, fresh) = blocking(move || {
+                let fresh = self.push(&piece);
+                (self, fresh)
+            })
+            .await;
+            work.begin(fresh);
+            work.keep_within(super::WINDOW).await?;
+        }
+        let (address, recipe, fresh) = blocking(move || self.finish()).await;
+        work.begin(fresh);
+        Ok(Cut { address, recipe, work })
     }
 
     fn push(&mut self, piece: &Bytes) -> Vec<Fresh> {
@@ -87,7 +113,7 @@ impl CutLane {
         fresh
     }
 
-    pub(super) fn finish(self) -> (Address, Recipe, Vec<Fresh>) {
+    fn finish(self) -> (Address, Recipe, Vec<Fresh>) {
         let Self { inner, whole, cutter, mut recipe, pending } = self;
         let mut fresh = Vec::new();
         cutter.finish(inner.keys.gear(), |chunk| take(&inner, &pending, &mut recipe, chunk, &mut fresh));

@@ -18,8 +18,9 @@ use mainstay_content::{BufferPool, Pieces};
 use mainstay_dataplane::{Expect, Hints, IngestError, Measure, Receipt, Source, Trouble};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
-use self::lanes::{CutLane, DigestLane, Fresh, Whole};
+use self::lanes::{Cut, CutLane, DigestLane, Fresh, Whole};
 use self::packer::Packer;
 use crate::chunk::ChunkId;
 use crate::commit::{Commit, Kept};
@@ -29,7 +30,10 @@ use crate::pack::PackBuilder;
 use crate::recipe::Content;
 
 /// Bytes in which a stream is taken in: enough that handing them on costs nothing, few enough to stay in a cache.
-const PIECE_LEN: usize = 2 << 20;
+const PIECE_LEN: usize = 1 << 20;
+
+/// Pieces that wait for a thread to go over them, so that neither it nor whoever reads the stream waits for the other at each.
+const WAITING_PIECES: usize = 2;
 
 /// Buffers for pieces that are kept while nobody uses them.
 const IDLE_PIECES: usize = 8;
@@ -37,8 +41,8 @@ const IDLE_PIECES: usize = 8;
 /// New bytes that are compressed and sealed at a time by one thread.
 const GROUP_LEN: usize = 512 << 10;
 
-/// New bytes that are in work, compressed or not, before more is taken in. With two pieces that are digested and two packs, one
-/// that is filled and one that is written, that is what a stream holds in memory: 2 x 2 + 2 x 12 + 2 x 17 MiB, below 64.
+/// New bytes that are in work, compressed or not, before more is taken in. With pieces that wait and are gone over and two packs,
+/// one that is filled and one that is written, that is what a stream holds in memory: 12 + 2 x 4 + 2 x 18 MiB, below 64.
 const WINDOW: usize = 12 << 20;
 
 /// What all streams are taken in by.
@@ -86,28 +90,28 @@ impl Inner {
         let expect = &hints.expect;
         let mut pieces = Pieces::new(source, self.pieces.clone());
         let pending = Pending::default();
-        let mut digest = DigestLane::new(hints.md5 || expect.md5.is_some());
-        let mut cut = CutLane::new(Arc::clone(self), pending.clone());
-        let mut work = Work::new(Arc::clone(self), pending);
+        let (to_digest, to_be_digested) = mpsc::channel(WAITING_PIECES);
+        let (to_cut, to_be_cut) = mpsc::channel(WAITING_PIECES);
+        let digest = DigestLane::new(hints.md5 || expect.md5.is_some()).run(to_be_digested);
+        let work = Work::new(Arc::clone(self), pending.clone());
+        let cut = CutLane::new(Arc::clone(self), pending).run(to_be_cut, work);
+        // They end with this, however it ends.
+        let digest = AbortOnDropHandle::new(tokio::spawn(digest));
+        let cut = AbortOnDropHandle::new(tokio::spawn(cut));
         let mut size = 0;
-        let mut next = pieces.next().await.map_err(IngestError::Source)?;
-        while let Some(piece) = next {
+        while let Some(piece) = pieces.next().await.map_err(IngestError::Source)? {
             size += piece.len() as u64;
             if expect.size.is_some_and(|expected| size > expected) {
                 return Err(IngestError::Mismatch(Measure::Size));
             }
-            let (digesting, cutting) = (digest.start(piece.clone()), cut.start(piece));
-            // Meanwhile.
-            work.keep_within(WINDOW).await.map_err(Trouble::from)?;
-            next = pieces.next().await.map_err(IngestError::Source)?;
-            let fresh;
-            digest = joined(digesting).await;
-            (cut, fresh) = joined(cutting).await;
-            work.begin(fresh);
+            // Who takes no more has failed, and says so below.
+            if to_digest.send(piece.clone()).await.is_err() || to_cut.send(piece).await.is_err() {
+                break;
+            }
         }
-        let (address, recipe, fresh) = crate::blocking(move || cut.finish()).await;
-        work.begin(fresh);
-        let (sha256, md5) = digest.finish();
+        drop((to_digest, to_cut));
+        let Cut { address, recipe, work } = joined(cut).await.map_err(Trouble::from)?;
+        let (sha256, md5) = joined(digest).await;
         let whole = Whole { address, sha256, md5, size };
         whole.meet(expect).map_err(IngestError::Mismatch)?;
         let rest = work.finish().await.map_err(Trouble::from)?;

@@ -12,14 +12,14 @@ use mainstay_dataplane::{Body, DataPlane, Serve, ServeError, Verify};
 use mainstay_journal::{Import, ImportError};
 use mainstay_repository::Repository;
 use mainstay_storage::{Service, Store};
-use mainstay_types::{Timestamp, chain};
+use mainstay_types::{Sequence, Timestamp, chain};
 use tokio_util::io::StreamReader;
 use zeroize::Zeroizing;
 
 use super::backup::{CUSTODY, JOURNAL, LAYER};
 use super::depot::RepositoryDepot;
 use super::events::{Events, EventsError};
-use super::keep::{moment_of, newest_first};
+use super::keep::moment_of;
 use super::{ADMIN_TOKEN, CONFIGURATION, MASTER_KEY};
 use crate::config::{Config, Seal};
 
@@ -68,6 +68,12 @@ pub(crate) enum SalvageError {
         #[source]
         source: mainstay_storage::OpenError,
     },
+    #[error(
+        "the store of the journal has {events} events already, and nothing is overwritten; where they are this layer's newest, start it \
+         with them and bring back with 'mainstay restore' what its instances lost, else name an empty database in \
+         ConnectionStrings:Default (ConnectionStrings__Default)"
+    )]
+    NotEmpty { events: Sequence },
     #[error("the journal cannot be brought back")]
     Journal(#[source] ImportError),
     #[error("the journal cannot be read from the repository")]
@@ -89,8 +95,7 @@ impl Salvage {
         let mut names = depot.names(LAYER).await?;
         names.retain(|name| before.is_none_or(|before| moment_of(name).is_some_and(|moment| moment <= before)));
         let mut damage = None;
-        let names = newest_first(names, Timestamp::now());
-        for name in &names {
+        for name in names.iter().rev() {
             let whole = async {
                 let bytes = depot.get(LAYER, name).await?.unwrap_or_default();
                 let document = LayerDocument::from_bytes(name, &bytes)?;
@@ -138,6 +143,17 @@ impl Salvage {
         Ok(Some(file))
     }
 
+    /// Refuses stores outside of the data directory that have something in them already.
+    pub async fn find_room(&self, config: &Config) -> Result<(), SalvageError> {
+        let store = journal_store(config).await?;
+        let had = Import::begin(store.clone()).await.map(|import| import.had());
+        store.close().await;
+        match had.map_err(|error| SalvageError::Journal(error.into()))? {
+            0 => Ok(()),
+            events => Err(SalvageError::NotEmpty { events }),
+        }
+    }
+
     /// Lays everything out where the configuration has it. It can be done again after a crash.
     pub async fn lay_out(&self, config: &Config) -> Result<(), SalvageError> {
         if let Some(part) = self.part(ADMIN_TOKEN) {
@@ -157,9 +173,7 @@ impl Salvage {
     }
 
     async fn journal(&self, config: &Config) -> Result<(), SalvageError> {
-        let location = config.storage.location(Service::Journal);
-        let opened = Store::open(&location, Service::Journal, mainstay_journal::SCHEMA).await;
-        let store = opened.map_err(|source| SalvageError::Store { service: Service::Journal, source })?;
+        let store = journal_store(config).await?;
         let imported = self.import(store.clone()).await;
         store.close().await;
         imported
@@ -224,6 +238,12 @@ impl Salvage {
         }
         Ok(read)
     }
+}
+
+async fn journal_store(config: &Config) -> Result<Store, SalvageError> {
+    let location = config.storage.location(Service::Journal);
+    let opened = Store::open(&location, Service::Journal, mainstay_journal::SCHEMA).await;
+    opened.map_err(|source| SalvageError::Store { service: Service::Journal, source })
 }
 
 /// Writes a file for its owner alone, whole or not at all, and the folder that it is in.

@@ -98,6 +98,12 @@ impl Layer {
         SHARED.get_or_init(|| Self::start(Options::default()))
     }
 
+    /// Gives whatever is started from now on another value of a setting, in its environment form.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the control plane, which has to be stopped, and waits until everything is ready.
     pub fn restart(&mut self) {
         self.launch();

@@ -2,12 +2,14 @@
 
 mod away;
 mod disaster;
+mod elsewhere;
 mod everything;
 mod evidence;
 mod keepers;
 mod layer;
 mod postgresql;
 mod remotes;
+mod rewind;
 mod sample;
 
 use std::path::Path;
