@@ -9,6 +9,8 @@ const LAST: usize = 10;
 /// Of how many days, and of how many weeks, the newest is kept.
 const DAILY: usize = 7;
 const WEEKLY: usize = 4;
+/// How far the clocks of the machine that wrote and of the one that reads may be apart.
+const LARGEST_SKEW_SECONDS: u64 = 24 * 3_600;
 const DAY: i64 = 24 * 3_600 * 1_000_000;
 
 /// The name of a backup of some moment. Names sort as their moments do.
@@ -20,6 +22,15 @@ pub(super) fn name_of(moment: Timestamp) -> String {
 pub(super) fn moment_of(name: &str) -> Option<Timestamp> {
     let (day, time) = name.split_once('T')?;
     format!("{day}T{}", time.replace('-', ":")).parse().ok()
+}
+
+/// The names in the order in which they are tried. What is of a time to come was called so by a clock that was wrong, and is older than it
+/// says: it comes last.
+pub(super) fn newest_first(names: Vec<String>, now: Timestamp) -> Vec<String> {
+    let latest = now.plus_seconds(LARGEST_SKEW_SECONDS);
+    let is_to_come = |name: &String| moment_of(name).is_some_and(|moment| moment > latest);
+    let (to_come, past): (Vec<_>, Vec<_>) = names.into_iter().rev().partition(is_to_come);
+    past.into_iter().chain(to_come).collect()
 }
 
 /// The names, of all that there are in their order, that are not kept any longer. What has another name is left alone.
@@ -50,6 +61,13 @@ mod tests {
         assert!(names.is_sorted() && !names.iter().any(|name| name.contains(':')), "{names:?}");
         assert_eq!(names.each_ref().map(|name| moment_of(name)), moments.map(Some));
         assert_eq!(moment_of("something else"), None);
+    }
+
+    #[test]
+    fn what_a_wrong_clock_called_newest_is_tried_last() {
+        let names = [1, 2, 3, 5_000].map(|day| name_of(Timestamp::from_micros(day * DAY)));
+        let order = super::newest_first(names.to_vec(), Timestamp::from_micros(2 * DAY));
+        assert_eq!(order, [2, 1, 0, 3].map(|at| names[at].clone()));
     }
 
     #[test]

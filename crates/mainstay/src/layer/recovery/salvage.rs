@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::backup::{CUSTODY, JOURNAL, LAYER};
 use super::depot::RepositoryDepot;
 use super::events::{Events, EventsError};
-use super::keep::moment_of;
+use super::keep::{moment_of, newest_first};
 use super::{ADMIN_TOKEN, CONFIGURATION, MASTER_KEY};
 use crate::config::{Config, Seal};
 
@@ -95,7 +95,8 @@ impl Salvage {
         let mut names = depot.names(LAYER).await?;
         names.retain(|name| before.is_none_or(|before| moment_of(name).is_some_and(|moment| moment <= before)));
         let mut damage = None;
-        for name in names.iter().rev() {
+        let names = newest_first(names, Timestamp::now());
+        for name in &names {
             let whole = async {
                 let bytes = depot.get(LAYER, name).await?.unwrap_or_default();
                 let document = LayerDocument::from_bytes(name, &bytes)?;
