@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use mainstay_control::{Control, Depot, DepotError, Document, LayerDocument, LayerPart};
 use mainstay_custody::{Custody, SnapshotError};
-use mainstay_dataplane::{DataPlane, Hints, IngestError, Owner, Source};
+use mainstay_dataplane::{DataPlane, Hints, IngestError, Owner, Serve, Source};
 use mainstay_types::{Sequence, Timestamp, chain};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -94,12 +94,13 @@ impl LayerBackups {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         // Parts of the journal that are complete, in their order.
         let mut complete = Vec::new();
-        let mut saved: Option<Position> = None;
+        // And how often the repository had been opened then: what was written may not be in another one, or in an earlier state of it.
+        let mut saved: Option<(Position, u64)> = None;
         let (mut changed_at, mut tried_at): (Option<Instant>, Option<Instant>) = (None, None);
         loop {
             let stopped = tokio::time::timeout(LOOK, stop.wait_for(|stop| *stop)).await.is_ok();
             let position = self.position();
-            if saved == Some(position) {
+            if saved == Some((position, self.depot.openings())) {
                 changed_at = None;
             } else {
                 changed_at.get_or_insert_with(Instant::now);
@@ -120,7 +121,7 @@ impl LayerBackups {
             if is_due {
                 tried_at = Some(Instant::now());
                 if self.back_up(&mut complete).await {
-                    (saved, changed_at) = (Some(position), None);
+                    (saved, changed_at) = (Some((position, self.depot.openings())), None);
                 }
             }
         }
@@ -161,7 +162,7 @@ impl LayerBackups {
         // The journal first: what it tells of custody has to be in custody's snapshot, and custody may be ahead of it.
         let taken_at = Timestamp::now();
         let sequence = self.control.view().sequence();
-        let mut known = complete.clone();
+        let mut known = still_there(&*plane, complete).await;
         let mut parts = self.journal(&*plane, sequence, &mut known).await?;
         parts.extend(self.custody(&*plane).await?);
         // A key that was replaced meanwhile would not open the snapshot.
@@ -262,8 +263,51 @@ impl LayerBackups {
     }
 }
 
+/// The parts, as far as the repository has them: it may have been put back from a copy, or another one be in its place.
+async fn still_there(plane: &dyn DataPlane, parts: &[LayerPart]) -> Vec<LayerPart> {
+    let mut there = Vec::with_capacity(parts.len());
+    for part in parts {
+        let nothing = Serve { address: part.address, range: Some(0..0), key: None };
+        // What it does not have, for whatever reason, is read again and kept again.
+        if plane.serve_object(nothing).await.is_err() {
+            break;
+        }
+        there.push(part.clone());
+    }
+    there
+}
+
 async fn ingest(plane: &dyn DataPlane, name: String, source: Source) -> Result<LayerPart, BackupError> {
     let kept = plane.ingest_stream(source, Hints::plain(Owner::Backups)).await;
     let kept = kept.map_err(|source| BackupError::Ingest { what: name.clone(), source })?;
     Ok(LayerPart { name, address: kept.address, size: kept.size })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::{StreamExt, stream};
+    use mainstay_repository::{Config, Credentials, RecoveryKey, Repository};
+
+    use super::{ingest, still_there};
+
+    #[tokio::test]
+    async fn what_another_repository_does_not_have_is_kept_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = RecoveryKey::draw().unwrap();
+        let repository = |name: &str| {
+            let location = folder.path().join(name).to_str().unwrap().parse().unwrap();
+            Repository::create(Config::new(location, Credentials::None), &key)
+        };
+        let (old, new) = (repository("old").await.unwrap(), repository("new").await.unwrap());
+        let source = |text: &'static str| stream::once(async move { Ok(Bytes::from(text)) }).boxed();
+        let mut parts = Vec::new();
+        for text in ["first", "second", "third"] {
+            parts.push(ingest(&old, text.to_owned(), source(text)).await.unwrap());
+        }
+        assert_eq!(still_there(&old, &parts).await, parts);
+        ingest(&new, "first".to_owned(), source("first")).await.unwrap();
+        ingest(&new, "third".to_owned(), source("third")).await.unwrap();
+        assert_eq!(still_there(&new, &parts).await, parts[..1]);
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct RepositoryDepot {
     opener: Option<Opener>,
     opening: tokio::sync::Mutex<Opening>,
+    openings: AtomicU64,
     /// Why it cannot be used now.
     trouble: Mutex<Option<String>>,
     damaged: Mutex<BTreeSet<String>>,
@@ -133,6 +135,7 @@ impl RepositoryDepot {
             Ok((repository, epoch)) => {
                 tracing::info!(location = %repository.location(), id = %repository.id(), "the backup repository is open");
                 *opening = Opening { repository: Some(repository.clone()), failed_at: None, epoch: Some(epoch) };
+                self.openings.fetch_add(1, Ordering::Relaxed);
                 self.is_well();
                 Ok(repository)
             }
@@ -148,6 +151,11 @@ impl RepositoryDepot {
     pub fn at_hand(&self) -> Option<Repository> {
         // Whoever opens it takes long where it is away; until then it is not open.
         self.opening.try_lock().ok()?.repository.clone()
+    }
+
+    /// How often it was opened: since the last time it may be another one, or be as it was earlier.
+    pub fn openings(&self) -> u64 {
+        self.openings.load(Ordering::Relaxed)
     }
 
     /// How it is: asked for, where nothing is known against it.
