@@ -42,7 +42,7 @@ const ROUTES: [(&str, &str, Role, &str); 30] = [
 ];
 
 /// Routes that take an admin of every tenant, and what they answer where there are neither secrets, nor objects, nor backups.
-const ROUTES_OF_ALL: [(&str, &str, u16); 11] = [
+const ROUTES_OF_ALL: [(&str, &str, u16); 12] = [
     ("GET", "/api/v1/custody/snapshot", 404),
     ("POST", "/api/v1/custody/restore", 404),
     ("GET", "/api/v1/scrub", 404),
