@@ -1,5 +1,6 @@
 //! The recovery points that the depot has, whether the journal knows them or not.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::document::{Document, PointDocument};
 use crate::control::{Control, SubmitError};
 
 /// How long a point is kept that the journal does not know and that is nobody's: as long as the last one of what was deleted. Who went
-/// back too far notices within a month.
+/// back too far, or took over another layer's repository, notices within a month.
 const NOBODYS: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How often it is looked for such points, of which there are few and none in a hurry.
 const PERIOD: Duration = Duration::from_secs(6 * 3_600);
@@ -96,8 +97,9 @@ pub(super) async fn trim_log(
 
 /// Sees to it, now and again, that the journal knows what the depot has, and that what is nobody's goes one day.
 pub(super) async fn keep_in_step(control: Control, depot: Arc<dyn Depot>) {
+    let mut found = BTreeMap::new();
     loop {
-        let rest = match step(&control, &depot, Timestamp::now()).await {
+        let rest = match step(&control, &depot, &mut found, Timestamp::now()).await {
             Ok(()) => PERIOD,
             Err(Failure::Depot(DepotError::Unavailable(_))) => AGAIN,
             Err(error) => {
@@ -109,7 +111,14 @@ pub(super) async fn keep_in_step(control: Control, depot: Arc<dyn Depot>) {
     }
 }
 
-async fn step(control: &Control, depot: &Arc<dyn Depot>, now: Timestamp) -> Result<(), Failure> {
+/// One look. `found` tells since when this process knows of points that are nobody's: however old one is, its month begins when
+/// somebody can notice. After a restart it begins anew.
+async fn step(
+    control: &Control,
+    depot: &Arc<dyn Depot>,
+    found: &mut BTreeMap<String, Timestamp>,
+    now: Timestamp,
+) -> Result<(), Failure> {
     for name in depot.names(POINTS).await? {
         if name.parse::<BackupId>().is_ok_and(|id| control.view().point(&id).is_some()) {
             continue;
@@ -120,9 +129,12 @@ async fn step(control: &Control, depot: &Arc<dyn Depot>, now: Timestamp) -> Resu
         if left_at.is_none() {
             adopt(control, &point).await?;
         }
-        let unknown = control.view().point(&point.id).is_none();
-        let since = left_at.unwrap_or(point.backup.ended_at);
-        if unknown && now.seconds_since(since) > NOBODYS.as_secs_f64() && depot.remove(POINTS, &name).await? {
+        if control.view().point(&point.id).is_some() {
+            continue;
+        }
+        let since = left_at.unwrap_or_else(|| *found.entry(name.clone()).or_insert(now));
+        if now.seconds_since(since) > NOBODYS.as_secs_f64() && depot.remove(POINTS, &name).await? {
+            found.remove(&name);
             tracing::info!(backup = %point.id, cluster = %point.cluster, "a backup that nobody knows was removed");
             trim_log(control, depot, &point.cluster, &point.engine).await?;
         }

@@ -11,10 +11,11 @@ const GROWTH_PERCENT: u64 = 125;
 /// What a scratch cluster takes however little is in it: an empty one of PostgreSQL with its log.
 const LEAST_NEEDED: u64 = 128 << 20;
 /// What a drill leaves free: the twentieth part of the disk, but no less than engines write while one notices, and no more than
-/// what any alarm for a full disk waits for.
+/// what the fastest disks write while it is looked twice. With more, a large disk that is well filled, as most are one day, would
+/// refuse every drill, and nothing on it would be proven.
 const LEFT_PERCENT: u64 = 5;
 const LEAST_LEFT: u64 = 64 << 20;
-const MOST_LEFT: u64 = 8 << 30;
+const MOST_LEFT: u64 = 2 << 30;
 /// How often it is looked while a drill goes on: a disk that writes a gigabyte each second is stopped before the room that is left
 /// is used up.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -85,7 +86,8 @@ mod tests {
     fn a_drill_leaves_others_their_room() {
         let fits = |free, total, bytes| judge(Path::new("/data"), Room { free, total }, bytes);
         assert!(fits(10 * GIB, 100 * GIB, GIB).is_ok());
-        assert!(fits(6 * GIB, 100 * GIB, GIB).is_err(), "five of them are left to others");
+        assert!(fits(7 * GIB, 1000 * GIB, GIB).is_ok(), "a large disk that is nearly full has drills too");
+        assert!(fits(3 * GIB, 100 * GIB, GIB).is_err(), "two of them are left to others");
         assert!(fits(200 * MIB, 300 * MIB, 5 * MIB).is_ok(), "small disks have small drills");
         assert!(fits(190 * MIB, 300 * MIB, 5 * MIB).is_err());
         assert!(fits(u64::MAX - 1, u64::MAX, u64::MAX).is_err(), "figures that nothing has overflow nothing");
@@ -95,6 +97,6 @@ mod tests {
 
     #[test]
     fn what_is_left_follows_the_disk() {
-        assert_eq!([0, 100 * GIB, 100 << 40].map(left), [64 * MIB, 100 * GIB / 100 * 5, 8 * GIB]);
+        assert_eq!([0, 10 * GIB, 100 << 40].map(left), [64 * MIB, 10 * GIB / 100 * 5, 2 * GIB]);
     }
 }

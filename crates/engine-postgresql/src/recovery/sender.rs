@@ -9,6 +9,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use mainstay_dataplane::Source;
@@ -25,6 +26,9 @@ use crate::names::ADMIN_ROLE;
 const READ_BYTES: usize = 256 << 10;
 /// The longest message that is taken: more than any of a server's blocks has, less than would be felt.
 const LONGEST_MESSAGE: usize = 16 << 20;
+/// How long the server may say nothing: more than the checkpoint takes that a copy begins with, and while it copies it is never silent.
+/// Without a bound a sender that hangs would keep everything else from its cluster, a restore too.
+const LONGEST_SILENCE: Duration = Duration::from_secs(3_600);
 /// Warnings that an error repeats: which pages do not fit their checksums, for example.
 const MAX_WARNINGS: usize = 3;
 /// CRC-32C is quicker than SHA-256, and enough: what keeps the archive has digests of its own.
@@ -41,6 +45,8 @@ pub(super) struct Copy {
 
 struct Session {
     socket: UnixStream,
+    /// How long it may say nothing.
+    patience: Duration,
     /// What was read and not looked at yet.
     buffer: BytesMut,
     warnings: Vec<String>,
@@ -76,10 +82,15 @@ enum Message {
 impl Copy {
     /// Asks for a copy; it begins with a checkpoint.
     pub(super) async fn begin(socket: &Path) -> Result<Self, EngineError> {
+        Self::begin_with(socket, LONGEST_SILENCE).await
+    }
+
+    async fn begin_with(socket: &Path, patience: Duration) -> Result<Self, EngineError> {
         let lost = |error| EngineError::transient_from("the server can not be asked for a copy", error);
         let socket = UnixStream::connect(socket).await.map_err(lost)?;
         let buffer = BytesMut::with_capacity(READ_BYTES);
-        let mut session = Session { socket, buffer, warnings: Vec::new(), archives: 0, reading: Reading::Archive };
+        let (warnings, archives, reading) = (Vec::new(), 0, Reading::Archive);
+        let mut session = Session { socket, patience, buffer, warnings, archives, reading };
         let mut message = BytesMut::new();
         let who = [("user", ADMIN_ROLE), ("replication", "true"), ("application_name", "mainstay")];
         frontend::startup_message(who, &mut message).map_err(lost)?;
@@ -187,7 +198,11 @@ impl Session {
                 continue;
             }
             self.buffer.reserve(READ_BYTES);
-            if self.socket.read_buf(&mut self.buffer).await.map_err(lost)? == 0 {
+            let patience = self.patience;
+            let read = tokio::time::timeout(patience, self.socket.read_buf(&mut self.buffer)).await;
+            let silent = |_| EngineError::transient(format!("the server said nothing of its copy for {patience:?}"));
+            let read = read.map_err(silent)?;
+            if read.map_err(lost)? == 0 {
                 return Err(lost(std::io::ErrorKind::UnexpectedEof.into()));
             }
         }
@@ -252,9 +267,11 @@ fn unknown() -> EngineError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::{BufMut, Bytes, BytesMut};
 
-    use super::{LONGEST_MESSAGE, Message, parse, position};
+    use super::{Copy, LONGEST_MESSAGE, Message, parse, position};
     use crate::recovery::wal::Lsn;
 
     fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -290,6 +307,15 @@ mod tests {
         }
         assert_eq!(found, expected);
         assert!(buffer.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_falls_silent_is_not_waited_for_for_ever() {
+        let place = tempfile::tempdir().unwrap();
+        let socket = place.path().join("socket");
+        let _listening = tokio::net::UnixListener::bind(&socket).unwrap();
+        let error = Copy::begin_with(&socket, Duration::from_millis(1)).await.err().unwrap().to_string();
+        assert!(error.contains("said nothing"), "{error}");
     }
 
     #[test]

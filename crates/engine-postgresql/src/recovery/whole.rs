@@ -62,33 +62,50 @@ async fn settle(
     let installation = scratch.cluster.installation(config)?;
     let identity = data::identity(&scratch.cluster.directory, &installation, &config.user).await?;
     refuse_another(&spec.name, spec.identity.as_deref(), "system identifier", &identity)?;
-    keep_history(&scratch.cluster.directory.data(), &identity, archive).await?;
+    let histories = keep_histories(&scratch.cluster.directory.data(), &identity, archive).await?;
+    if let Err(error) = serve(scratch, cluster, engine, spec).await {
+        // What serves, if anything does, is on the timeline that was to be left, and with this history the log that it goes on
+        // writing would be no part of what can be restored. Data that serves after all tells its history anew.
+        for name in &histories {
+            if let Err(error) = archive.log.forget(name).await {
+                tracing::warn!(cluster = %spec.name, name, %error, "a timeline that never served is not forgotten; make a backup");
+            }
+        }
+        return Err(error);
+    }
+    remove_aside(cluster.directory.root().to_owned()).await?;
+    Ok(newest)
+}
 
+/// Lets the restored data serve in the place of what was there, or puts that back.
+async fn serve(
+    scratch: &Scratch<'_>,
+    cluster: &Cluster,
+    engine: &PostgresqlEngine,
+    spec: &ClusterSpec,
+) -> Result<(), EngineError> {
+    let config = &engine.config;
     cluster.claim(config).await?;
     // Received of the timeline that is left now, and kept.
     cluster.directory.make_empty(follow::DIRECTORY, &config.user)?;
     let (root, new) = (cluster.directory.root().to_owned(), scratch.cluster.directory.data());
     swap(root.clone(), new).await?;
-    match engine.start(spec).await {
-        Ok(_) => {
-            remove_aside(root).await?;
-            Ok(newest)
-        }
-        Err(error) => {
-            cluster.stop(config).await?;
-            put_back(root).await?;
-            Err(error)
-        }
+    if let Err(error) = engine.start(spec).await {
+        cluster.stop(config).await?;
+        put_back(root).await?;
+        return Err(error);
     }
+    Ok(())
 }
 
 /// Keeps the history of the timeline that begins with a restore. Its moment tells from when on that timeline is what was
-/// served.
-async fn keep_history(data: &Path, identity: &str, archive: &Archive) -> Result<(), EngineError> {
+/// served. Answers the names that were not known before.
+async fn keep_histories(data: &Path, identity: &str, archive: &Archive) -> Result<Vec<String>, EngineError> {
     let directory = data.join("pg_wal");
     let unread = |error| EngineError::transient_from("the history of the new timeline could not be read", error);
     let system = identity.parse().map_err(|error| unread(io::Error::other(error)))?;
     let known = archive.log.pieces().await?;
+    let mut kept = Vec::new();
     for entry in fs::read_dir(&directory).map_err(unread)? {
         let Some(file) = entry.map_err(unread)?.file_name().to_str().map(str::to_owned) else { continue };
         let Ok(piece @ PieceName::History { .. }) = file.parse() else { continue };
@@ -105,8 +122,9 @@ async fn keep_history(data: &Path, identity: &str, archive: &Archive) -> Result<
             system: Some(identity.to_owned()),
         };
         archive.log.record(&name, &piece).await?;
+        kept.push(name);
     }
-    Ok(())
+    Ok(kept)
 }
 
 async fn swap(root: PathBuf, new: PathBuf) -> Result<(), EngineError> {

@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -48,7 +48,7 @@ impl Export {
         if to.extension().is_some_and(|extension| extension == "json") {
             keep(&to, &bundle(evidence, &keys))?;
         } else {
-            for (name, text) in files(&evidence, &keys) {
+            for (name, text) in files(&evidence, &keys)? {
                 keep(&to.join(name), &text)?;
             }
         }
@@ -71,14 +71,20 @@ fn bundle(evidence: Vec<Envelope>, keys: &[EvidenceKey]) -> String {
     Bundle::new(evidence, keys.iter().map(|key| key.public_key.clone()).collect()).to_file()
 }
 
-/// The files of a directory, by their names: they sort as the journal does.
-fn files(evidence: &[Envelope], keys: &[EvidenceKey]) -> Vec<(String, String)> {
+/// The files of a directory, by their names: they sort as the journal does. Evidence that this version can not name is never left out.
+fn files(evidence: &[Envelope], keys: &[EvidenceKey]) -> Result<Vec<(String, String)>, Failure> {
     let drill = |envelope: &Envelope| {
         let drill = envelope.claims()?.predicate;
-        Some((format!("{:012}-{}.json", drill.journal.sequence, drill.instance.name), envelope.to_file()))
+        let instance: InstanceName = drill.instance.name.parse().ok()?;
+        Some((format!("{:012}-{instance}.json", drill.journal.sequence), envelope.to_file()))
     };
-    let key = |key: &EvidenceKey| (format!("keys/{}.pem", key.id), key.public_key.clone());
-    evidence.iter().filter_map(drill).chain(keys.iter().map(key)).collect()
+    let unknown = || {
+        let reason = "it is of a form that this version does not read; update mainstay here, or export to a file that ends in .json";
+        Failure::local("some of the evidence cannot be named", io::Error::new(io::ErrorKind::InvalidData, reason))
+    };
+    let drills = evidence.iter().map(|envelope| drill(envelope).ok_or_else(unknown));
+    let key = |key: &EvidenceKey| Ok((format!("keys/{}.pem", key.id), key.public_key.clone()));
+    drills.chain(keys.iter().map(key)).collect()
 }
 
 /// Writes a file so that it is there as a whole or not at all.
