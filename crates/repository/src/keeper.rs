@@ -47,6 +47,12 @@ pub enum KeepError {
     Trouble(#[from] Trouble),
 }
 
+/// Why it is not known who keeps a repository.
+enum Unknown {
+    Failed(Failure),
+    Unreadable(String),
+}
+
 /// For whom this process writes, and when that was last known to be right.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tenure {
@@ -69,17 +75,26 @@ impl std::fmt::Display for Keeper {
 impl Inner {
     /// Keeps the repository for a layer, if no other one does, or `whoever` does. `epoch` is the one that this process began before.
     pub(crate) async fn keep_for(&self, layer: Uuid, epoch: Option<u64>, whoever: bool) -> Result<u64, KeepError> {
-        let found = self.keeper().await?;
+        let found = match self.keeper().await {
+            // Whose it was nobody can tell any more, and whoever takes it over need not know.
+            Err(Unknown::Unreadable(error)) if whoever => {
+                tracing::warn!(error, location = %self.location, "{FILE} cannot be read, and is written anew");
+                None
+            }
+            found => found?,
+        };
         if let Some(keeper) = &found
             && !whoever
             && (keeper.layer != layer || epoch.is_some_and(|epoch| epoch != keeper.epoch))
         {
             return Err(KeepError::Another(keeper.clone()));
         }
+        // By the clock, so that two which begin at the same moment, or know of none before them, hardly ever begin the same one.
+        let now = u64::try_from(Timestamp::now().as_micros()).unwrap_or(0);
         let keeper = Keeper {
             version: 1,
             layer,
-            epoch: found.map_or(1, |keeper| keeper.epoch + 1),
+            epoch: found.map_or(1, |keeper| keeper.epoch + 1).max(now),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             since: Timestamp::now().to_string(),
         };
@@ -89,12 +104,9 @@ impl Inner {
         Ok(keeper.epoch)
     }
 
-    async fn keeper(&self) -> Result<Option<Keeper>, Trouble> {
+    async fn keeper(&self) -> Result<Option<Keeper>, Unknown> {
         let Some(text) = self.files.read(FILE, None).await? else { return Ok(None) };
-        let keeper = serde_json::from_slice(&text).map_err(|error| {
-            Failure::Unavailable(format!("{FILE} cannot be read: {error}; take the repository over to write it anew"))
-        });
-        Ok(Some(keeper?))
+        serde_json::from_slice(&text).map(Some).map_err(|error| Unknown::Unreadable(error.to_string()))
     }
 
     /// Refuses to change anything where this process does not keep the repository any more, or where that is gone.
@@ -123,5 +135,28 @@ impl Inner {
             "the repository is not at {} any more: see that the disk is mounted",
             self.location
         ))
+    }
+}
+
+impl From<Failure> for Unknown {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Unknown> for Trouble {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::Failed(failure) => failure.into(),
+            Unknown::Unreadable(error) => Self::unavailable(format!(
+                "{FILE} cannot be read: {error}; write it anew with: mainstay repository take-over"
+            )),
+        }
+    }
+}
+
+impl From<Unknown> for KeepError {
+    fn from(unknown: Unknown) -> Self {
+        Self::Trouble(unknown.into())
     }
 }

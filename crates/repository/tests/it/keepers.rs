@@ -49,6 +49,22 @@ async fn one_layer_keeps_it_until_another_takes_it_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_can_tell_who_keeps_it_it_can_be_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let (layer, _) = layers();
+    let repository = open(directory.path()).await;
+    repository.keep_for(layer, None).await.unwrap();
+    std::fs::write(directory.path().join("mainstay-keeper.json"), "").unwrap();
+    let refused = repository.put_document("points", "a", DOCUMENT).await.unwrap_err().to_string();
+    assert!(refused.contains("mainstay repository take-over"), "{refused}");
+    assert!(open(directory.path()).await.keep_for(layer, None).await.is_err());
+    let other = open(directory.path()).await;
+    other.take_over_for(layer).await.unwrap();
+    other.put_document("points", "a", DOCUMENT).await.unwrap();
+    assert!(repository.put_document("points", "b", DOCUMENT).await.is_err(), "it began before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_copies_of_one_data_directory_are_told_apart() {
     let directory = tempfile::tempdir().unwrap();
     let (layer, _) = layers();
