@@ -97,7 +97,7 @@ pub(super) async fn trim_log(
 
 /// Sees to it, now and again, that the journal knows what the depot has, and that what is nobody's goes one day.
 pub(super) async fn keep_in_step(control: Control, depot: Arc<dyn Depot>) {
-    let mut found = BTreeMap::new();
+    let mut found = Nobodys::default();
     loop {
         let rest = match step(&control, &depot, &mut found, Timestamp::now()).await {
             Ok(()) => PERIOD,
@@ -111,14 +111,7 @@ pub(super) async fn keep_in_step(control: Control, depot: Arc<dyn Depot>) {
     }
 }
 
-/// One look. `found` tells since when this process knows of points that are nobody's: however old one is, its month begins when
-/// somebody can notice. After a restart it begins anew.
-async fn step(
-    control: &Control,
-    depot: &Arc<dyn Depot>,
-    found: &mut BTreeMap<String, Timestamp>,
-    now: Timestamp,
-) -> Result<(), Failure> {
+async fn step(control: &Control, depot: &Arc<dyn Depot>, found: &mut Nobodys, now: Timestamp) -> Result<(), Failure> {
     for name in depot.names(POINTS).await? {
         if name.parse::<BackupId>().is_ok_and(|id| control.view().point(&id).is_some()) {
             continue;
@@ -132,9 +125,8 @@ async fn step(
         if control.view().point(&point.id).is_some() {
             continue;
         }
-        let since = left_at.unwrap_or_else(|| *found.entry(name.clone()).or_insert(now));
-        if now.seconds_since(since) > NOBODYS.as_secs_f64() && depot.remove(POINTS, &name).await? {
-            found.remove(&name);
+        if found.may_go(&name, left_at, now) && depot.remove(POINTS, &name).await? {
+            found.0.remove(&name);
             tracing::info!(backup = %point.id, cluster = %point.cluster, "a backup that nobody knows was removed");
             trim_log(control, depot, &point.cluster, &point.engine).await?;
         }
@@ -142,7 +134,36 @@ async fn step(
     Ok(())
 }
 
+/// Since when this process knows of points that are nobody's. After a restart their month begins anew.
+#[derive(Default)]
+struct Nobodys(BTreeMap<String, Timestamp>);
+
+impl Nobodys {
+    /// Whether one was kept for long enough: however old it is, its month begins when somebody can notice.
+    fn may_go(&mut self, name: &str, left_at: Option<Timestamp>, now: Timestamp) -> bool {
+        let since = left_at.unwrap_or_else(|| *self.0.entry(name.to_owned()).or_insert(now));
+        now.seconds_since(since) > NOBODYS.as_secs_f64()
+    }
+}
+
 async fn point(depot: &dyn Depot, name: &str) -> Result<Option<PointDocument>, DepotError> {
     let bytes = depot.get(POINTS, name).await?;
     bytes.map(|bytes| PointDocument::from_bytes(name, &bytes)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_types::Timestamp;
+
+    use super::{NOBODYS, Nobodys};
+
+    #[test]
+    fn the_month_of_what_is_nobodys_begins_when_it_is_noticed() {
+        let (begin, month) = (Timestamp::from_micros(1_800_000_000_000_000), NOBODYS.as_secs());
+        let mut found = Nobodys::default();
+        let mut goes = |name: &str, left_at, seconds| found.may_go(name, left_at, begin.plus_seconds(seconds));
+        assert!(!goes("old", None, 0) && !goes("old", None, month) && goes("old", None, month + 1));
+        assert!(!goes("later", None, month + 1), "each has a month of its own");
+        assert!(goes("left", Some(begin), month + 1) && !goes("left", Some(begin.plus_seconds(2)), month + 1));
+    }
 }
