@@ -177,21 +177,29 @@ async fn work_can_be_watched() {
     }
 }
 
+/// Loses the data of the cluster of `shop`, of which all that was written is in the log.
+async fn lose_cluster(layer: &Layer) {
+    let (shop, written) = (layer.instance("shop"), Timestamp::now());
+    let logged = || layer.control.latest_recovery_point(&shop).is_some_and(|latest| latest >= written);
+    layer.eventually("the log has come so far", logged).await;
+    layer.fake().lose_data(&shop.cluster);
+    layer.until("it has failed", clusters_are(ClusterState::Failed)).await;
+}
+
+fn clusters_are(state: ClusterState) -> impl Fn(&View) -> bool {
+    move |view| view.clusters().all(|cluster| cluster.state == state)
+}
+
 #[tokio::test]
 async fn a_cluster_whose_data_is_gone_is_laid_out_anew() {
     let (layer, _depot) = with_shop().await;
     layer.succeeded(&back_up(&layer, "shop").await).await;
     put(&layer, "shop", "size", "large");
-    let (shop, written) = (layer.instance("shop"), Timestamp::now());
-    let logged = || layer.control.latest_recovery_point(&shop).is_some_and(|latest| latest >= written);
-    layer.eventually("the log has come so far", logged).await;
-    layer.fake().lose_data(&shop.cluster);
-    let cluster_is = |state| move |view: &View| view.clusters().all(|cluster| cluster.state == state);
-    layer.until("it has failed", cluster_is(ClusterState::Failed)).await;
+    lose_cluster(&layer).await;
     layer.succeeded(&restore(&layer, "shop", RestoreTo::Latest, None).await).await;
     let found = contents(&layer, "shop");
     assert_eq!((&found["colour"][..], &found["size"][..]), ("blue", "large"));
-    layer.until("it serves", cluster_is(ClusterState::Ready)).await;
+    layer.until("it serves", clusters_are(ClusterState::Ready)).await;
 }
 
 #[tokio::test]
@@ -204,16 +212,11 @@ async fn one_of_a_lost_cluster_goes_back_and_the_others_do_not() {
     put(&layer, "shop", "colour", "red");
     layer.succeeded(&back_up(&layer, "shop").await).await;
     put(&layer, "blog", "title", "new");
-    let (shop, written) = (layer.instance("shop"), Timestamp::now());
-    let logged = || layer.control.latest_recovery_point(&shop).is_some_and(|latest| latest >= written);
-    layer.eventually("the log has come so far", logged).await;
-    layer.fake().lose_data(&shop.cluster);
-    let cluster_is = |state| move |view: &View| view.clusters().all(|cluster| cluster.state == state);
-    layer.until("it has failed", cluster_is(ClusterState::Failed)).await;
+    lose_cluster(&layer).await;
     layer.succeeded(&restore(&layer, "shop", RestoreTo::Backup(oldest), None).await).await;
     assert_eq!(contents(&layer, "shop")["colour"], "blue");
     assert_eq!(contents(&layer, "blog")["title"], "new", "nobody asked for it to go back");
-    layer.until("it serves", cluster_is(ClusterState::Ready)).await;
+    layer.until("it serves", clusters_are(ClusterState::Ready)).await;
 }
 
 #[tokio::test]

@@ -90,6 +90,17 @@ pub fn passed(layer: &Layer, name: &str, backup: &BackupId) -> DrillDone {
     })
 }
 
+/// A policy by which one backup is kept.
+fn only_the_newest() -> RecoveryPolicyChanged {
+    RecoveryPolicyChanged {
+        keep_last: Some(1),
+        keep_daily: Some(0),
+        keep_weekly: Some(0),
+        keep_monthly: Some(0),
+        ..Default::default()
+    }
+}
+
 #[test]
 fn one_backup_of_a_cluster_serves_all_who_wait() {
     let mut layer = with(&["shop", "blog"]);
@@ -305,13 +316,7 @@ fn what_was_deleted_is_kept_for_a_month_whatever_its_cluster_has_since() {
         work.filter_map(|work| if let Work::Expire { backup } = work { Some(backup) } else { None }).collect::<Vec<_>>()
     };
     let mut layer = with(&["shop", "blog"]);
-    let policy = RecoveryPolicyChanged {
-        keep_last: Some(1),
-        keep_daily: Some(0),
-        keep_weekly: Some(0),
-        keep_monthly: Some(0),
-        ..Default::default()
-    };
+    let policy = only_the_newest();
     for name in ["shop", "blog"] {
         let (tenant, name, policy) = (tenant(), name.parse().unwrap(), policy.clone());
         layer.submit(SetRecoveryPolicy { tenant, name, policy }).unwrap();
@@ -366,13 +371,7 @@ fn what_no_rule_keeps_expires() {
 fn what_is_brought_back_from_does_not_expire_meanwhile() {
     let mut layer = with(&["shop"]);
     let oldest = backed_up(&mut layer, "shop");
-    let policy = RecoveryPolicyChanged {
-        keep_last: Some(1),
-        keep_daily: Some(0),
-        keep_weekly: Some(0),
-        keep_monthly: Some(0),
-        ..Default::default()
-    };
+    let policy = only_the_newest();
     let (tenant, name) = (tenant(), "shop".parse().unwrap());
     layer.submit(SetRecoveryPolicy { tenant, name, policy }).unwrap();
     let command = restore(&mut layer, "shop", RestoreTo::Backup(oldest.clone()));
