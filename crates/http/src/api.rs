@@ -15,10 +15,10 @@ use mainstay_secrets::Secrets;
 use tokio::sync::Semaphore;
 
 use crate::caller::Caller;
+use crate::desk::RecoveryDesk;
 use crate::document;
 use crate::finish::LEFT_ALONE;
 use crate::metrics::{self, HttpMetrics};
-use crate::native::recovery::RecoveryDesk;
 use crate::problem::{Code, Problem};
 use crate::serve::Limits;
 use crate::vault;

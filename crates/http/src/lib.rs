@@ -4,6 +4,7 @@
 
 mod api;
 mod caller;
+mod desk;
 mod document;
 mod finish;
 mod health;
@@ -16,8 +17,8 @@ mod vault;
 mod window;
 
 pub use api::{Api, router};
+pub use desk::{CopyStanding, DeskError, RecoveryDesk, RepositoryDamage, Standing, Verification};
 pub use document::openapi;
-pub use native::recovery::{CopyStanding, DeskError, RecoveryDesk, RepositoryDamage, Standing, Verification};
 pub use problem::{CODES, Problem};
 pub use serve::{Limits, serve, serve_within};
 pub use window::{RecoverySpan, RecoveryWindow};

@@ -11,7 +11,7 @@ mod instances;
 mod offerings;
 mod operations;
 mod page;
-pub(crate) mod recovery;
+mod recovery;
 mod recovery_policy;
 mod scrub;
 mod status;
