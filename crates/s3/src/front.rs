@@ -63,6 +63,8 @@ struct Sender {
     uri: Uri,
     origin: Option<HeaderValue>,
     host: Option<HeaderValue>,
+    /// Whether it waits to be told to go on before it sends its body.
+    expects: bool,
     /// Whether what is left of the body comes whatever is answered.
     sends_on: bool,
 }
@@ -202,9 +204,16 @@ impl Answers for Front {
         });
         let mut response = amended(response, sender.uri.path(), sender.uri.query(), &text);
         self.finish(&mut response, &sender, &text);
-        if slot.is_some_and(|slot| !slot.is_at_end()) {
+        let over = match &slot {
             // The rest of the body may still come, or may not where its sender waited to be told to go on: what follows on this
             // connection could be either, so that nothing may (RFC 9110, section 10.1.1).
+            Some(slot) => !slot.is_at_end(),
+            // Nobody is told to go on with nothing. botocore before 1.43.77, and so the AWS command line, waits for it all the
+            // same, and takes the first line of this answer for that of the next one on the connection
+            // (https://github.com/boto/botocore/issues/3755).
+            None => sender.expects,
+        };
+        if over {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -283,13 +292,15 @@ impl Sender {
     fn of(parts: &Parts) -> Self {
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let little = length.is_some_and(|length: u64| length <= DRAINED_BYTES);
+        let expects = parts.headers.contains_key(EXPECT);
         Self {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             origin: parts.headers.get(ORIGIN).cloned(),
             host: parts.headers.get(HOST).cloned(),
+            expects,
             // Whoever expects to be told to go on has not sent it yet.
-            sends_on: little && !parts.headers.contains_key(EXPECT),
+            sends_on: little && !expects,
         }
     }
 }

@@ -272,3 +272,14 @@ async fn who_sends_all_before_it_reads_gets_the_answer() {
     assert_eq!((answer.status, answer.code().as_str()), (403, "QuotaExceeded"));
     assert_eq!(answer.header("connection"), Some("close"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_to_be_told_to_go_on_with_nothing_is_told_that_nothing_follows() {
+    let server = Server::start().await;
+    let head = Signed::new("PUT", "/photos/a", b"").header("content-length", 0).head(server.address);
+    let kept = send(server.address, &head).await;
+    assert_eq!((kept.status, kept.header("connection")), (200, None));
+    let expecting = format!("{}expect: 100-continue\r\n\r\n", head.strip_suffix("\r\n").unwrap());
+    let answer = send(server.address, expecting).await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+}
