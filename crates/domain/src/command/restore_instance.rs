@@ -60,7 +60,12 @@ impl RestoreInstance {
         };
         let (subject, mut events) = match &self.new {
             None => (Subject::new(SubjectKind::Instance, &self.name), Vec::new()),
-            Some(new) => self.copy_of(origin, new).events(view, context)?,
+            Some(new) => {
+                let (subject, mut events) = self.copy_of(origin, new).events(view, context)?;
+                let policy = origin.recovery.policy.as_change();
+                events.extend(policy.map(|policy| context.event(Some(self.tenant.clone()), subject.clone(), policy)));
+                (subject, events)
+            }
         };
         let requested = match &self.new {
             None => restore(&origin.id, self.is_cluster_lost(view, origin)?),
@@ -129,7 +134,8 @@ impl RestoreInstance {
             plan: Some(origin.plan),
             engine: Some(origin.engine.clone()),
             environment: Some(origin.environment.clone()),
-            parameters: origin.shown_parameters(),
+            // What its policy has of them comes with that.
+            parameters: origin.parameters.clone(),
             id: new.id.clone(),
             busy_ports: new.busy_ports.clone(),
         }

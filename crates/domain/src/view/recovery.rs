@@ -239,6 +239,26 @@ impl RecoveryPolicy {
             changed_at: Some(at),
         }
     }
+
+    /// What makes another instance's policy this one; none where it is the layer's default.
+    pub(crate) fn as_change(&self) -> Option<RecoveryPolicyChanged> {
+        let (default, keep) = (Self::default(), self.keep);
+        let change = RecoveryPolicyChanged {
+            backup_every_seconds: other(self.backup_every_seconds, default.backup_every_seconds),
+            drill_every_seconds: other(self.drill_every_seconds, default.drill_every_seconds),
+            keep_last: other(keep.last, default.keep.last),
+            keep_daily: other(keep.daily, default.keep.daily),
+            keep_weekly: other(keep.weekly, default.keep.weekly),
+            keep_monthly: other(keep.monthly, default.keep.monthly),
+            assertions: self.assertions.clone(),
+        };
+        (change != RecoveryPolicyChanged::default()).then_some(change)
+    }
+}
+
+/// What is not the default, which stays the layer's to change.
+fn other<T: PartialEq>(value: T, default: T) -> Option<T> {
+    (value != default).then_some(value)
 }
 
 // === impl RecoveryPoint ===

@@ -9,8 +9,10 @@ use mainstay_domain::event::{
     BackupCompleted, ClusterRestored, DrillFailed, DrillPassed, RecoveryPolicyChanged, RestoreCompleted, Until,
 };
 use mainstay_domain::plan::{Work, plan, plan_recovery};
-use mainstay_domain::view::{Instance, InstanceState, OperationState, RecoveryState, View, VisibleState};
-use mainstay_types::{BackupId, Health, InstanceId, Observation};
+use mainstay_domain::view::{
+    Instance, InstanceState, OperationState, RecoveryPolicy, RecoveryState, View, VisibleState,
+};
+use mainstay_types::{Assertion, BackupId, Health, InstanceId, Observation};
 
 use crate::harness::{Layer, recoverable, tenant};
 
@@ -270,6 +272,34 @@ fn a_copy_is_made_first_and_filled_then() {
     assert!(!layer.view.operation(&operation).unwrap().is_finished());
     assert_eq!(due(&layer), [Work::Restore { instance: id }]);
     assert_eq!(instance(&layer, "copy").recovery.restoring.as_ref().unwrap().origin, instance(&layer, "shop").id);
+}
+
+#[test]
+fn what_is_made_of_another_is_backed_up_as_that_was() {
+    let mut layer = with(&["shop", "plain"]);
+    let assertions = vec![Assertion { query: "SELECT 1".to_owned(), expect: "1".to_owned() }];
+    let policy = RecoveryPolicyChanged { backup_every_seconds: Some(HOUR), assertions, ..only_the_newest() };
+    let (tenant, name) = (tenant(), "shop".parse().unwrap());
+    layer.submit(SetRecoveryPolicy { tenant, name, policy }).unwrap();
+    let wanted = instance(&layer, "shop").recovery.policy.clone();
+    backed_up(&mut layer, "shop");
+    let anew = |layer: &mut Layer, of: &str, to: &str| {
+        let mut command = restore(layer, of, RestoreTo::Latest);
+        let (name, id) = (to.parse().unwrap(), InstanceId::from_random(layer.draw()));
+        command.new = Some(NewInstance { name, id, busy_ports: Default::default() });
+        layer.submit(command).unwrap();
+        instance(layer, to).recovery.policy.clone()
+    };
+    let copy = anew(&mut layer, "shop", "copy");
+    assert_eq!(RecoveryPolicy { changed_at: wanted.changed_at, ..copy }, wanted);
+    assert_eq!(anew(&mut layer, "plain", "other"), RecoveryPolicy::default());
+    layer.now = layer.now.plus_seconds(60);
+    let gone = instance(&layer, "shop").id.clone();
+    let delete = layer.delete("shop", true);
+    layer.submit(delete).unwrap();
+    layer.submit(InstanceRemoved { instance: gone }).unwrap();
+    let back = anew(&mut layer, "shop", "shop");
+    assert_eq!(RecoveryPolicy { changed_at: wanted.changed_at, ..back }, wanted);
 }
 
 #[test]
