@@ -13,7 +13,7 @@ use mainstay_domain::plan::Work;
 use mainstay_domain::view::{Cluster, ClusterState, Instance, InstanceState, Restoring, View};
 use mainstay_engine::recovery::{Archive, Backup, Progress, Recovery, Restored, Scope, Until};
 use mainstay_engine::{ClusterSpec, Engine, EngineError};
-use mainstay_types::{BackupId, ClusterName, InstanceId, Timestamp, chain};
+use mainstay_types::{BackupId, ClusterName, InstanceId, Sequence, Timestamp, chain};
 use tokio::time::Instant;
 
 use super::depot::{Depot, DepotError};
@@ -168,8 +168,10 @@ impl Attempt {
             ended_at: backup.ended_at,
             bytes: backup.parts.iter().map(|part| part.size).sum(),
             uncovered: backup.uncovered.clone(),
+            after: Some(self.control.view().sequence()),
         };
-        let document = point_document(id.clone(), spec, &site.cluster, whole_cluster, &instances, backup);
+        let after = completed.after;
+        let document = point_document(id.clone(), spec, &site.cluster, whole_cluster, &instances, backup, after);
         self.depot.put(POINTS, id.as_str(), document.to_bytes()).await?;
         Ok(completed)
     }
@@ -391,6 +393,7 @@ fn point_document(
     whole_cluster: bool,
     instances: &[Arc<Instance>],
     backup: Backup,
+    after: Option<Sequence>,
 ) -> PointDocument {
     let held = |instance: &Arc<Instance>| PointInstance {
         id: instance.id.clone(),
@@ -412,5 +415,6 @@ fn point_document(
         whole_cluster,
         instances: instances.iter().map(held).collect(),
         backup,
+        after,
     }
 }

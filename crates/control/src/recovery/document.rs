@@ -52,6 +52,9 @@ pub struct PointDocument {
     pub instances: Vec<PointInstance>,
     #[n(10)]
     pub backup: Backup,
+    /// The journal's newest event when it was made: clocks are wrong now and then. None in documents of versions that did not say.
+    #[n(11)]
+    pub after: Option<Sequence>,
 }
 
 /// An instance that a recovery point holds.

@@ -34,7 +34,7 @@ pub(super) enum Failure {
     Engine(#[from] EngineError),
 }
 
-/// All recovery points that can be read, the oldest first.
+/// All recovery points that can be read, in the order in which they were made.
 pub(super) async fn readable(depot: &dyn Depot) -> Result<Vec<PointDocument>, DepotError> {
     let mut points = Vec::new();
     for name in depot.names(POINTS).await? {
@@ -46,7 +46,7 @@ pub(super) async fn readable(depot: &dyn Depot) -> Result<Vec<PointDocument>, De
             Err(error) => return Err(error),
         }
     }
-    points.sort_by_key(|point| point.backup.ended_at);
+    points.sort_by_key(|point| (point.after, point.backup.ended_at));
     Ok(points)
 }
 
@@ -73,6 +73,7 @@ pub(super) async fn adopt(control: &Control, point: &PointDocument) -> Result<()
         ended_at: point.backup.ended_at,
         bytes: point.backup.parts.iter().map(|part| part.size).sum(),
         uncovered: point.backup.uncovered.clone(),
+        after: point.after,
     };
     let done = BackupDone { instance: held.id.clone(), asked_until: completed.began_at, completed };
     control.submit(Actor::System, done).await.map(drop)

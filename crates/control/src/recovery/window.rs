@@ -44,7 +44,7 @@ impl Control {
         let mut reachable = Reachable::default();
         let (Some(depot), Some(engine)) = (self.depot(), self.engine(&instance.engine)) else { return reachable };
         let Some(recovery) = engine.recovery() else { return reachable };
-        let view = self.view();
+        let (view, mut spans) = (self.view(), Vec::new());
         for point in view.points_of(instance) {
             let window = async {
                 let unknown = || "its document is gone".to_owned();
@@ -58,13 +58,16 @@ impl Control {
                 Ok(window) => {
                     // Nothing that is newer than the wish to delete it is its own.
                     let latest = instance.unwanted_since.map_or(window.latest, |since| since.min(window.latest));
-                    reachable.add(window.earliest, latest);
+                    spans.push((window.earliest, latest));
                     reachable.gaps.extend(window.gap);
                 }
                 Err(reason) => reachable.gaps.push(format!("backup {} is of no use: {reason}", point.id)),
             }
         }
         reachable.gaps.dedup();
+        // Backups come in the order in which they were made, and the clock may have been set back since.
+        spans.sort();
+        spans.into_iter().for_each(|(from, until)| reachable.add(from, until));
         reachable
     }
 

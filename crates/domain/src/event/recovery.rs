@@ -1,6 +1,8 @@
 //! What happens to backups, and to what is brought back from them. The subject is the instance, where nothing else is said.
 
-use mainstay_types::{Assertion, BackupId, ClusterName, ContractRef, Digest, EngineName, InstanceId, Timestamp};
+use mainstay_types::{
+    Assertion, BackupId, ClusterName, ContractRef, Digest, EngineName, InstanceId, Sequence, Timestamp,
+};
 use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer};
 
@@ -31,6 +33,11 @@ pub struct BackupCompleted {
     /// What is not in it although one could think so.
     #[n(8)]
     pub uncovered: Vec<String>,
+    /// The newest event when it was whole. Backups are put in order by it: the clock may have been wrong. None in events of versions
+    /// that did not say.
+    #[n(9)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Sequence>,
 }
 
 /// A backup did not come about.
@@ -40,6 +47,10 @@ pub struct BackupFailed {
     pub instance: InstanceId,
     #[n(1)]
     pub reason: String,
+    /// By the clock, which the journal's own time does not follow back. None in events of versions that did not say.
+    #[n(2)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// A backup is not kept any longer. The subject is the backup.

@@ -53,7 +53,7 @@ pub enum Work {
 pub fn plan_recovery(view: &View, engines: &Recoverable, now: Timestamp) -> RecoveryPlan {
     let mut plan = RecoveryPlan::default();
     let (mut backups, mut drills) = (Vec::new(), Vec::new());
-    let failures = cluster_failures(view, engines);
+    let failures = cluster_failures(view, engines, now);
     for instance in view.instances() {
         let Some(means) = engines.of(&instance.engine) else { continue };
         let Some(cluster) = view.cluster(&instance.cluster) else { continue };
@@ -120,11 +120,13 @@ fn is_asked_for(view: &View, instance: &Instance, kind: OperationKind) -> bool {
 }
 
 /// When a backup of a whole cluster last did not come about, for whichever of its instances it was tried: tried for the next one it
-/// would fail as well.
-fn cluster_failures<'a>(view: &'a View, engines: &Recoverable) -> BTreeMap<&'a ClusterName, Timestamp> {
+/// would fail as well. One of a time to come is of a clock that was wrong, and none in whose place another could be seen.
+fn cluster_failures<'a>(view: &'a View, engines: &Recoverable, now: Timestamp) -> BTreeMap<&'a ClusterName, Timestamp> {
     let mut failures = BTreeMap::new();
     for instance in view.instances() {
-        let Some(failure) = &instance.recovery.backup_failed else { continue };
+        let Some(failure) = instance.recovery.backup_failed.as_ref().filter(|failure| failure.at <= now) else {
+            continue;
+        };
         if engines.of(&instance.engine).is_some_and(|means| means.scope == Scope::Cluster) {
             let newest = failures.entry(&instance.cluster).or_insert(failure.at);
             *newest = failure.at.max(*newest);
@@ -247,7 +249,7 @@ impl KeepRule {
     }
 }
 
-/// The points that a rule keeps, of points that are sorted with the oldest first.
+/// The points that a rule keeps, of points in the order in which they were made.
 fn kept(points: &[&Arc<RecoveryPoint>], rule: KeepRule) -> BTreeSet<BackupId> {
     let mut kept: BTreeSet<_> = points.iter().rev().take(rule.last as usize).map(|point| point.id.clone()).collect();
     // Days, weeks and months of a fixed length since the epoch: simple, in no time zone, and never ambiguous.
@@ -285,6 +287,7 @@ mod tests {
                 ended_at: at,
                 bytes: 1,
                 uncovered: Vec::new(),
+                after: 1,
             })
         };
         hours.iter().map(point).collect()

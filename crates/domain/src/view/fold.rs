@@ -143,7 +143,7 @@ impl View {
 
             Body::BackupCompleted(body) => self.backup_completed(event, body)?,
             Body::BackupFailed(body) => self.change_recovery(event, |recovery| {
-                recovery.backup_failed = Some(Failure { at: event.time, reason: body.reason });
+                recovery.backup_failed = Some(Failure { at: body.at.unwrap_or(event.time), reason: body.reason });
             })?,
             Body::BackupExpired(body) => self.remove_point(&body.backup)?,
             Body::RestoreRequested(body) => self.change_recovery(event, |recovery| {
@@ -272,7 +272,7 @@ impl View {
     }
 
     fn backup_completed(&mut self, event: &Event, body: BackupCompleted) -> Option<()> {
-        let point = RecoveryPoint::of(body);
+        let point = RecoveryPoint::of(body, self.sequence);
         self.change_recovery(event, |recovery| recovery.backup_failed = None)?;
         if point.instance.is_none() {
             // Of whichever instance the last one was tried: it is in this one.
@@ -297,13 +297,13 @@ impl View {
     }
 
     pub(super) fn insert_point(&mut self, point: RecoveryPoint) {
-        self.points_of.insert((point.of_what(), point.ended_at, point.id.clone()));
+        self.points_of.insert((point.of_what(), point.after, point.id.clone()));
         self.points.insert(point.id.clone(), point.into());
     }
 
     fn remove_point(&mut self, id: &BackupId) -> Option<()> {
         let point = self.points.remove(id)?;
-        self.points_of.remove(&(point.of_what(), point.ended_at, point.id.clone()));
+        self.points_of.remove(&(point.of_what(), point.after, point.id.clone()));
         Some(())
     }
 

@@ -82,8 +82,8 @@ pub struct View {
     on_cluster: OrdSet<(ClusterName, InstanceKey)>,
     moving_to: OrdMap<ClusterName, InstanceKey>,
     of_instance: OrdSet<(InstanceKey, BindingId)>,
-    /// Recovery points by what is in them: a whole cluster, or one instance.
-    points_of: OrdSet<(PointOf, Timestamp, BackupId)>,
+    /// Recovery points by what is in them, a whole cluster or one instance, in the order in which they were made.
+    points_of: OrdSet<(PointOf, Sequence, BackupId)>,
     idempotent: OrdMap<(TenantName, String), OperationId>,
     /// Operations in progress, by what they are done to.
     active: OrdSet<(TenantName, Subject, OperationId)>,

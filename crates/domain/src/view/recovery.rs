@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use mainstay_types::{Assertion, BackupId, ClusterName, EngineName, InstanceId, InstanceName, TenantName, Timestamp};
+use mainstay_types::{
+    Assertion, BackupId, ClusterName, EngineName, InstanceId, InstanceName, Sequence, TenantName, Timestamp,
+};
 use minicbor::{Decode, Encode};
 
 use super::{Instance, View};
@@ -43,6 +45,10 @@ pub struct RecoveryPoint {
     pub bytes: u64,
     #[n(8)]
     pub uncovered: Vec<String>,
+    /// The newest event when it was made, or at the latest the one before that told of it. Of two backups of the same thing the one
+    /// with the higher is the newer, whatever the clock said.
+    #[n(9)]
+    pub after: Sequence,
 }
 
 /// That the layer was taken back to an earlier moment.
@@ -264,10 +270,13 @@ fn other<T: PartialEq>(value: T, default: T) -> Option<T> {
 // === impl RecoveryPoint ===
 
 impl RecoveryPoint {
-    pub(super) fn of(completed: BackupCompleted) -> Self {
-        let BackupCompleted { backup, cluster, instance, engine, version, began_at, ended_at, bytes, uncovered } =
+    /// The one that the event after `last` tells of.
+    pub(super) fn of(completed: BackupCompleted, last: Sequence) -> Self {
+        let BackupCompleted { backup, cluster, instance, engine, version, began_at, ended_at, bytes, uncovered, after } =
             completed;
-        Self { id: backup, cluster, instance, engine, version, began_at, ended_at, bytes, uncovered }
+        // One of a journal that had come further, before a disaster, was made before all that this one tells from here on.
+        let after = after.map_or(last, |after| after.min(last));
+        Self { id: backup, cluster, instance, engine, version, began_at, ended_at, bytes, uncovered, after }
     }
 
     pub(super) fn of_what(&self) -> PointOf {
@@ -383,21 +392,21 @@ impl View {
         self.points.values()
     }
 
-    /// What an instance can be brought back from, the oldest first.
+    /// What an instance can be brought back from, in the order in which it was made.
     pub fn points_of(&self, instance: &Instance) -> impl DoubleEndedIterator<Item = &Arc<RecoveryPoint>> {
         let mut points: Vec<_> = [None, Some(instance.id.clone())]
             .into_iter()
             .flat_map(|of| self.points_on(&instance.cluster, of.as_ref()))
             .filter(|point| instance.unwanted_since.is_none_or(|since| point.ended_at <= since))
             .collect();
-        points.sort_by_key(|point| point.ended_at);
+        points.sort_by_key(|point| (point.after, &point.id));
         points.into_iter()
     }
 
-    /// The recovery points of a whole cluster, or of one instance that lived on it, the oldest first.
+    /// The recovery points of a whole cluster, or of one instance that lived on it, in the order in which they were made.
     pub fn points_on(&self, cluster: &ClusterName, instance: Option<&InstanceId>) -> Vec<&Arc<RecoveryPoint>> {
         let of: PointOf = (cluster.clone(), instance.cloned());
-        let from = (of.clone(), Timestamp::EPOCH, BackupId::from_random(0));
+        let from = (of.clone(), 0, BackupId::from_random(0));
         self.points_of
             .range(from..)
             .take_while(|(found, ..)| *found == of)

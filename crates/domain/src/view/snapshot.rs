@@ -12,7 +12,7 @@ use crate::event::Event;
 
 impl View {
     /// The version of the snapshot's form. A snapshot of another version is not read: the journal is replayed.
-    pub const FORMAT: u32 = 4;
+    pub const FORMAT: u32 = 5;
 }
 
 /// The owned form that a snapshot is read into before the indexes are rebuilt.

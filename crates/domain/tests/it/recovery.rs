@@ -54,10 +54,16 @@ fn back_up(layer: &mut Layer, name: &str) -> mainstay_types::OperationId {
 /// What an engine reports that has backed the instance's cluster up now.
 pub fn backed_up(layer: &mut Layer, name: &str) -> BackupId {
     let backup = BackupId::from_random(layer.draw());
-    let (id, cluster) = (instance(layer, name).id.clone(), instance(layer, name).cluster.clone());
-    let completed = BackupCompleted {
-        backup: backup.clone(),
-        cluster,
+    let completed = completed(layer, name, backup.clone());
+    let (instance, asked_until) = (instance(layer, name).id.clone(), layer.now);
+    layer.submit(BackupDone { instance, asked_until, completed }).unwrap();
+    backup
+}
+
+fn completed(layer: &Layer, name: &str, backup: BackupId) -> BackupCompleted {
+    BackupCompleted {
+        backup,
+        cluster: instance(layer, name).cluster.clone(),
         instance: None,
         engine: "postgresql".parse().unwrap(),
         version: "15".to_owned(),
@@ -65,10 +71,8 @@ pub fn backed_up(layer: &mut Layer, name: &str) -> BackupId {
         ended_at: layer.now.plus_seconds(1),
         bytes: 1_000,
         uncovered: Vec::new(),
-    };
-    let asked_until = layer.now;
-    layer.submit(BackupDone { instance: id, asked_until, completed }).unwrap();
-    backup
+        after: None,
+    }
 }
 
 fn restore(layer: &mut Layer, name: &str, at: RestoreTo) -> RestoreInstance {
@@ -442,6 +446,66 @@ fn a_clock_that_was_ahead_keeps_nobody_from_being_backed_up() {
 }
 
 #[test]
+fn the_newest_backup_is_the_one_that_was_made_last_whatever_the_clock_said() {
+    let mut layer = with(&["shop"]);
+    let right = layer.now;
+    layer.now = right.plus_seconds(10_000 * HOUR);
+    let dated_ahead = backed_up(&mut layer, "shop");
+    layer.now = right.plus_seconds(HOUR);
+    let newest = backed_up(&mut layer, "shop");
+    let command = restore(&mut layer, "shop", RestoreTo::Latest);
+    layer.submit(command).unwrap();
+    assert_eq!(instance(&layer, "shop").recovery.restoring.as_ref().unwrap().backup, newest);
+    let id = instance(&layer, "shop").id.clone();
+    layer.submit(RestoreFailure { instance: id, reason: "no room".to_owned() }).unwrap();
+
+    let (tenant, name, policy) = (tenant(), "shop".parse().unwrap(), only_the_newest());
+    layer.submit(SetRecoveryPolicy { tenant, name, policy }).unwrap();
+    let expires = |backup: &BackupId| due(&layer).contains(&Work::Expire { backup: backup.clone() });
+    assert!(expires(&dated_ahead) && !expires(&newest));
+    let stored: View = minicbor::decode(&minicbor::to_vec(&layer.view).unwrap()).unwrap();
+    assert_eq!(stored, layer.view);
+}
+
+#[test]
+fn what_is_recorded_late_is_as_old_as_it_is() {
+    let mut layer = with(&["shop"]);
+    let late = BackupId::from_random(layer.draw());
+    let completed = completed(&layer, "shop", late.clone());
+    let of_a_longer_journal = BackupId::from_random(layer.draw());
+    let instance_id = instance(&layer, "shop").id.clone();
+    let record = |layer: &mut Layer, backup: &BackupId, after| {
+        let completed = BackupCompleted { backup: backup.clone(), after: Some(after), ..completed.clone() };
+        layer.submit(BackupDone { instance: instance_id.clone(), asked_until: layer.now, completed }).unwrap();
+    };
+    let made_after = layer.view.sequence();
+    let known = backed_up(&mut layer, "shop");
+    record(&mut layer, &late, made_after - 1);
+    record(&mut layer, &of_a_longer_journal, 1_000);
+    let newest = backed_up(&mut layer, "shop");
+    let points: Vec<_> = layer.view.points_of(instance(&layer, "shop")).map(|point| point.id.clone()).collect();
+    assert_eq!(points, [late, known, of_a_longer_journal, newest]);
+}
+
+#[test]
+fn a_failed_backup_waits_whatever_becomes_of_the_clock() {
+    let mut layer = with(&["shop", "blog"]);
+    let right = layer.now.plus_seconds(HOUR);
+    let fail = |layer: &mut Layer, name: &str| {
+        let instance = instance(layer, name).id.clone();
+        layer.submit(BackupFailure { instance, reason: "the repository does not answer".to_owned() }).unwrap();
+    };
+    layer.now = right.plus_seconds(10_000 * HOUR);
+    fail(&mut layer, "blog");
+    layer.now = right;
+    assert!(matches!(&due(&layer)[..], [Work::BackUp { .. }]), "nobody waits for the time that was told");
+    fail(&mut layer, "shop");
+    assert_eq!(due(&layer), [], "and not at once again");
+    layer.now = right.plus_seconds(HOUR);
+    assert!(matches!(&due(&layer)[..], [Work::BackUp { .. }]));
+}
+
+#[test]
 fn whoever_deletes_what_is_brought_back_ends_that() {
     let mut layer = with(&["shop", "blog"]);
     backed_up(&mut layer, "shop");
@@ -462,17 +526,7 @@ fn whoever_deletes_what_is_brought_back_ends_that() {
 fn a_backup_of_a_cluster_counts_though_whom_it_was_taken_for_is_gone() {
     let mut layer = with(&["shop", "blog"]);
     let operation = back_up(&mut layer, "blog");
-    let completed = BackupCompleted {
-        backup: BackupId::from_random(1),
-        cluster: instance(&layer, "blog").cluster.clone(),
-        instance: None,
-        engine: "postgresql".parse().unwrap(),
-        version: "15".to_owned(),
-        began_at: layer.now,
-        ended_at: layer.now,
-        bytes: 1,
-        uncovered: Vec::new(),
-    };
+    let completed = completed(&layer, "blog", BackupId::from_random(99));
     let (gone, asked_until) = (InstanceId::from_random(99), layer.now);
     let alone = BackupCompleted { instance: Some(gone.clone()), ..completed.clone() };
     let done = BackupDone { instance: gone.clone(), asked_until, completed: alone };

@@ -84,8 +84,8 @@ async fn list(
     let view = api.control.view();
     let instance = origin(&view, &caller, &name).ok_or(Rejection::InstanceNotFound { name })?;
     let proof = instance.recovery.proof.as_ref();
-    let backups = view.points_of(instance).map(|point| body(point, proof));
-    Ok(Json(Page::of(backups, &params, |backup| format!("{} {}", backup.ended_at, backup.id))))
+    let page = Page::of(view.points_of(instance), &params, |point| format!("{:020} {}", point.after, point.id));
+    Ok(Json(Page { items: page.items.into_iter().map(|point| body(point, proof)).collect(), next: page.next }))
 }
 
 /// Backs an instance up.
@@ -184,9 +184,10 @@ fn origin<'a>(view: &'a View, caller: &Caller, name: &InstanceName) -> Option<&'
 /// Refuses a moment that nothing in the repository leads to, while the caller is there to read which ones can be had. The newest of an
 /// instance that was deleted is a moment of its life, whatever its cluster has been since.
 async fn reachable(api: &Api, origin: &Instance, at: RestoreTo) -> Result<RestoreTo, Problem> {
+    let has_log = api.control.recoverable().of(&origin.engine).is_some_and(|means| means.log);
     let wanted = match at {
         RestoreTo::Time(time) => Some(time),
-        RestoreTo::Latest if origin.unwanted_since.is_some() => None,
+        RestoreTo::Latest if origin.unwanted_since.is_some() && has_log => None,
         at => return Ok(at),
     };
     if api.control.view().points_of(origin).next().is_none() {

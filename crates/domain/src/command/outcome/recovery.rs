@@ -99,7 +99,7 @@ impl BackupDone {
 impl BackupFailure {
     pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
         let Some(instance) = view.instance_by_id(&self.instance) else { return Ok(Decision::nothing()) };
-        let failed = BackupFailed { instance: instance.id.clone(), reason: self.reason.clone() };
+        let failed = BackupFailed { instance: instance.id.clone(), reason: self.reason.clone(), at: Some(context.now) };
         let mut events = vec![event(context, instance, failed)];
         events.extend(ended(
             view,
