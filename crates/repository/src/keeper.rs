@@ -31,8 +31,10 @@ pub struct Keeper {
     version: u8,
     /// Which data directory it is whose layer does.
     pub layer: Uuid,
-    /// Goes up whenever a process begins to keep it, so that two with copies of one data directory are told apart.
+    /// Goes up whenever a process begins to keep it.
     pub epoch: u64,
+    /// Which process it is, as two are told apart that have copies of one data directory. Files had none of it once.
+    pub process: Option<Uuid>,
     /// Where it runs, for people.
     pub host: String,
     pub since: String,
@@ -53,12 +55,23 @@ enum Unknown {
     Unreadable(String),
 }
 
+/// A process that would keep a repository, and again each time that it opens it anew. It knows what it wrote itself, whether or not
+/// it was told that it was written.
+#[derive(Debug, Clone)]
+pub struct Contender {
+    process: Uuid,
+    /// The epoch that was there when it last had a right to begin one.
+    known: Option<u64>,
+}
+
 /// For whom this process writes, and when that was last known to be right.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tenure {
     layer: Uuid,
+    process: Uuid,
     epoch: u64,
-    read_at: Instant,
+    /// Not yet where another one may have begun at the same moment.
+    read_at: Option<Instant>,
 }
 
 // === impl Keeper ===
@@ -70,11 +83,43 @@ impl std::fmt::Display for Keeper {
     }
 }
 
+// === impl Contender ===
+
+impl Contender {
+    pub fn new() -> Self {
+        Self { process: Uuid::new_v4(), known: None }
+    }
+
+    /// Whether another process has begun to keep what this one kept, or was about to.
+    fn is_behind(&self, keeper: &Keeper) -> bool {
+        keeper.process != Some(self.process) && self.known.is_some_and(|known| known != keeper.epoch)
+    }
+}
+
+impl Default for Contender {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// === impl Tenure ===
+
+impl Tenure {
+    fn is_of(&self, keeper: &Keeper) -> bool {
+        (keeper.layer, keeper.process, keeper.epoch) == (self.layer, Some(self.process), self.epoch)
+    }
+}
+
 // === impl Inner ===
 
 impl Inner {
-    /// Keeps the repository for a layer, if no other one does, or `whoever` does. `epoch` is the one that this process began before.
-    pub(crate) async fn keep_for(&self, layer: Uuid, epoch: Option<u64>, whoever: bool) -> Result<u64, KeepError> {
+    /// Keeps the repository for a layer, if no other one does, or `whoever` does.
+    pub(crate) async fn keep_for(
+        &self,
+        layer: Uuid,
+        contender: &mut Contender,
+        whoever: bool,
+    ) -> Result<(), KeepError> {
         let found = match self.keeper().await {
             // Whose it was nobody can tell any more, and whoever takes it over need not know.
             Err(Unknown::Unreadable(error)) if whoever => {
@@ -85,23 +130,29 @@ impl Inner {
         };
         if let Some(keeper) = &found
             && !whoever
-            && (keeper.layer != layer || epoch.is_some_and(|epoch| epoch != keeper.epoch))
+            && (keeper.layer != layer || contender.is_behind(keeper))
         {
             return Err(KeepError::Another(keeper.clone()));
         }
-        // By the clock, so that two which begin at the same moment, or know of none before them, hardly ever begin the same one.
+        // Before it is written: whether it was may never be told.
+        let before = found.map_or(0, |keeper| keeper.epoch);
+        contender.known = Some(before);
+        // By the clock, so that an epoch does not come again where a repository is made anew or comes back as it was.
         let now = u64::try_from(Timestamp::now().as_micros()).unwrap_or(0);
+        let (process, epoch) = (contender.process, now.max(before + 1));
         let keeper = Keeper {
             version: 1,
             layer,
-            epoch: found.map_or(1, |keeper| keeper.epoch + 1).max(now),
+            epoch,
+            process: Some(process),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             since: Timestamp::now().to_string(),
         };
         let text = serde_json::to_vec_pretty(&keeper).expect("a keeper is plain JSON");
         self.files.write(FILE, text.into()).await.map_err(Trouble::from)?;
-        self.set_tenure(Tenure { layer, epoch: keeper.epoch, read_at: Instant::now() });
-        Ok(keeper.epoch)
+        contender.known = Some(epoch);
+        self.set_tenure(Tenure { layer, process, epoch, read_at: None });
+        Ok(())
     }
 
     async fn keeper(&self) -> Result<Option<Keeper>, Unknown> {
@@ -112,12 +163,12 @@ impl Inner {
     /// Refuses to change anything where this process does not keep the repository any more, or where that is gone.
     pub(crate) async fn still_keeps(&self) -> Result<(), Trouble> {
         let Some(tenure) = self.tenure() else { return Ok(()) };
-        if !self.files.is_directory() && tenure.read_at.elapsed() < FRESH {
+        if !self.files.is_directory() && tenure.read_at.is_some_and(|at| at.elapsed() < FRESH) {
             return Ok(());
         }
         match self.keeper().await? {
-            Some(keeper) if keeper.layer == tenure.layer && keeper.epoch == tenure.epoch => {
-                self.set_tenure(Tenure { read_at: Instant::now(), ..tenure });
+            Some(keeper) if tenure.is_of(&keeper) => {
+                self.set_tenure(Tenure { read_at: Some(Instant::now()), ..tenure });
                 Ok(())
             }
             Some(keeper) => {

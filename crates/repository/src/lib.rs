@@ -51,7 +51,7 @@ use tokio::task::JoinError;
 pub use credentials::Credentials;
 pub use document::{DocumentError, MAX_DOCUMENT};
 pub use error::{MirrorError, OpenError};
-pub use keeper::{KeepError, Keeper};
+pub use keeper::{Contender, KeepError, Keeper};
 pub use location::{InvalidLocation, Location};
 pub use mirror::{Behind, Mirrored, Newest};
 pub use recovery_key::{InvalidKeyText, KeyShare, RecoveryKey, SplitError};

@@ -20,8 +20,8 @@ use crate::inner::Inner;
 use crate::keys::Keys;
 use crate::recipe::Recipe;
 use crate::{
-    Behind, Credentials, DocumentError, KeepError, Location, MirrorError, Mirrored, OpenError, Progress, RecoveryKey,
-    Report, VerifyOptions, ingest, load, pack,
+    Behind, Contender, Credentials, DocumentError, KeepError, Location, MirrorError, Mirrored, OpenError, Progress,
+    RecoveryKey, Report, VerifyOptions, ingest, load, pack,
 };
 
 /// The published name of this backend.
@@ -140,16 +140,17 @@ impl Repository {
     }
 
     /// Keeps the repository for a layer from now on: nobody else is to change it. Refused where another layer keeps it, or
-    /// another process began to since this one did, in `epoch`. Answers the epoch that begins.
+    /// another process began to since this one did.
     ///
-    /// Who finds out that another one keeps it writes and removes nothing any more.
-    pub async fn keep_for(&self, layer: Uuid, epoch: Option<u64>) -> Result<u64, KeepError> {
-        self.inner.keep_for(layer, epoch, false).await
+    /// Who finds out that another one keeps it writes and removes nothing any more. One that was not told whether it keeps it, as it was
+    /// not answered, tries again as the same contender.
+    pub async fn keep_for(&self, layer: Uuid, contender: &mut Contender) -> Result<(), KeepError> {
+        self.inner.keep_for(layer, contender, false).await
     }
 
     /// The same, whoever kept it until now.
-    pub async fn take_over_for(&self, layer: Uuid) -> Result<u64, KeepError> {
-        self.inner.keep_for(layer, None, true).await
+    pub async fn take_over_for(&self, layer: Uuid, contender: &mut Contender) -> Result<(), KeepError> {
+        self.inner.keep_for(layer, contender, true).await
     }
 
     /// Whether it has to be opened anew: another process has removed something, keeps it now, or the place was away.

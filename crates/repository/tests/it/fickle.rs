@@ -3,18 +3,20 @@
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use mainstay_dataplane::{DataPlane, IngestError, Source, Trouble};
-use mainstay_repository::{Config, Credentials, Location, OpenError, Repository, VerifyOptions};
+use mainstay_repository::{Config, Contender, Credentials, Location, OpenError, Repository, VerifyOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::faults::small_disk;
+use crate::keepers::one_of_two_that_begin_at_once_keeps_it;
 use crate::remote::{Server, create, free_port, program, start};
 use crate::{files, gives, hints, ingest, key, noise, source};
 
@@ -26,6 +28,8 @@ enum Line {
     Stalls,
     /// Each connection breaks after so many bytes to the server.
     BreaksAfter(u64),
+    /// Each connection breaks when the server has done a `MOVE`, and before anybody hears that.
+    LosesMoves,
     Away,
 }
 
@@ -57,8 +61,9 @@ async fn carry(client: TcpStream, port: u16, told: watch::Receiver<Line>) {
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
     let mut ends = told.clone();
-    let up = pass(&mut from_client, &mut to_server, told.clone(), true);
-    let down = pass(&mut from_server, &mut to_client, told, false);
+    let lost = AtomicBool::new(false);
+    let up = pass(&mut from_client, &mut to_server, told.clone(), &lost, true);
+    let down = pass(&mut from_server, &mut to_client, told, &lost, false);
     tokio::select! {
         () = up => {}
         () = down => {}
@@ -70,6 +75,7 @@ async fn pass(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),
     mut told: watch::Receiver<Line>,
+    lost: &AtomicBool,
     to_server: bool,
 ) {
     let (mut buffer, mut passed) = (vec![0; 64 << 10], 0);
@@ -81,6 +87,10 @@ async fn pass(
         passed += read as u64;
         match *told.borrow() {
             Line::BreaksAfter(most) if to_server && passed > most => return,
+            Line::LosesMoves if to_server => {
+                lost.fetch_or(buffer[..read].starts_with(b"MOVE "), Ordering::Relaxed);
+            }
+            Line::LosesMoves if lost.load(Ordering::Relaxed) => return,
             _ => {}
         }
         if to.write_all(&buffer[..read]).await.is_err() {
@@ -165,6 +175,34 @@ async fn what_broke_off_is_written_anew_and_leaves_nothing_half() {
     let config = Config::new(at(proxy.address), credentials("secret"));
     let repository = Repository::open(config, &key()).await.unwrap();
     gives(&repository, &noise(2, 20_000_000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_keeps_it_knows_that_again_though_the_answer_was_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some((_server, port)) = serve(directory.path()) else { return };
+    let proxy = Proxy::to(port).await;
+    let repository = create(&at(proxy.address), &credentials("secret")).await;
+    let (layer, mut contender) = (Uuid::from_u128(1), Contender::new());
+    repository.keep_for(layer, &mut contender).await.unwrap();
+    let keeper = || std::fs::read(directory.path().join("backups/mainstay-keeper.json")).unwrap();
+    let before = keeper();
+    proxy.line.send_replace(Line::LosesMoves);
+    let unheard = repository.keep_for(layer, &mut contender).await;
+    assert!(unheard.is_err() && keeper() != before, "it was written, and nobody was told: {unheard:?}");
+    proxy.line.send_replace(Line::Carries);
+    repository.keep_for(layer, &mut contender).await.unwrap();
+    repository.put_document("points", "a", Bytes::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_begin_at_the_same_moment_one_keeps_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some((_server, port)) = serve(directory.path()) else { return };
+    let location = at(format!("127.0.0.1:{port}"));
+    let one = create(&location, &credentials("secret")).await;
+    let other = Repository::open(Config::new(location, credentials("secret")), &key()).await.unwrap();
+    one_of_two_that_begin_at_once_keeps_it(&one, &other).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,21 @@
 //! One layer keeps a repository; what others did to it, or that it is not there, is found out and told from damage.
 
+use std::path::Path;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use mainstay_dataplane::{DataPlane, Delete, Deletion, IngestError, Inventory, Owner, ServeError, Trouble};
-use mainstay_repository::{Credentials, KeepError, MirrorError, VerifyOptions};
+use mainstay_repository::{Contender, Credentials, KeepError, MirrorError, Repository, VerifyOptions};
 use uuid::Uuid;
 
 use crate::{files, gives, hints, ingest, noise, open, read, source};
 
 const DOCUMENT: Bytes = Bytes::from_static(b"text");
+
+/// How long a disk may take to write a small file.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn layers() -> (Uuid, Uuid) {
     (Uuid::from_u128(1), Uuid::from_u128(2))
@@ -18,15 +26,15 @@ async fn one_layer_keeps_it_until_another_takes_it_over() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = layers();
     let old = open(directory.path()).await;
-    old.keep_for(first, None).await.unwrap();
+    old.keep_for(first, &mut Contender::new()).await.unwrap();
     let receipt = ingest(&old, &noise(1, 300_000)).await;
     old.put_document("points", "a", DOCUMENT).await.unwrap();
 
     let new = open(directory.path()).await;
-    let refused = new.keep_for(second, None).await.unwrap_err();
+    let refused = new.keep_for(second, &mut Contender::new()).await.unwrap_err();
     assert!(matches!(&refused, KeepError::Another(keeper) if keeper.layer == first), "{refused}");
     assert!(!old.is_outdated());
-    new.take_over_for(second).await.unwrap();
+    new.take_over_for(second, &mut Contender::new()).await.unwrap();
 
     let wrote = old.ingest_stream(source(&noise(2, 1000)), hints()).await.unwrap_err();
     assert!(
@@ -40,7 +48,8 @@ async fn one_layer_keeps_it_until_another_takes_it_over() {
     let request = Delete { owner: Owner::Backups, address: receipt.address, claim: receipt.claim };
     assert!(old.delete_object(request.clone()).await.is_err());
     gives(&old, &noise(1, 300_000)).await;
-    assert!(open(directory.path()).await.keep_for(first, None).await.is_err(), "it does not come back by itself");
+    let again = open(directory.path()).await.keep_for(first, &mut Contender::new()).await;
+    assert!(again.is_err(), "it does not come back by itself");
 
     old.close().await.unwrap();
     ingest(&new, &noise(3, 1000)).await;
@@ -53,13 +62,13 @@ async fn where_nobody_can_tell_who_keeps_it_it_can_be_taken_over() {
     let directory = tempfile::tempdir().unwrap();
     let (layer, _) = layers();
     let repository = open(directory.path()).await;
-    repository.keep_for(layer, None).await.unwrap();
+    repository.keep_for(layer, &mut Contender::new()).await.unwrap();
     std::fs::write(directory.path().join("mainstay-keeper.json"), "").unwrap();
     let refused = repository.put_document("points", "a", DOCUMENT).await.unwrap_err().to_string();
     assert!(refused.contains("mainstay repository take-over"), "{refused}");
-    assert!(open(directory.path()).await.keep_for(layer, None).await.is_err());
+    assert!(open(directory.path()).await.keep_for(layer, &mut Contender::new()).await.is_err());
     let other = open(directory.path()).await;
-    other.take_over_for(layer).await.unwrap();
+    other.take_over_for(layer, &mut Contender::new()).await.unwrap();
     other.put_document("points", "a", DOCUMENT).await.unwrap();
     assert!(repository.put_document("points", "b", DOCUMENT).await.is_err(), "it began before");
 }
@@ -68,17 +77,88 @@ async fn where_nobody_can_tell_who_keeps_it_it_can_be_taken_over() {
 async fn two_copies_of_one_data_directory_are_told_apart() {
     let directory = tempfile::tempdir().unwrap();
     let (layer, _) = layers();
+    let mut first = Contender::new();
     let one = open(directory.path()).await;
-    let epoch = one.keep_for(layer, None).await.unwrap();
+    one.keep_for(layer, &mut first).await.unwrap();
     let other = open(directory.path()).await;
-    assert!(other.keep_for(layer, None).await.unwrap() > epoch, "as after a restart");
+    other.keep_for(layer, &mut Contender::new()).await.unwrap();
     assert!(one.put_document("points", "a", DOCUMENT).await.is_err());
     let again = open(directory.path()).await;
     assert!(
-        again.keep_for(layer, Some(epoch)).await.is_err(),
+        again.keep_for(layer, &mut first).await.is_err(),
         "the one that was there first does not begin anew by itself"
     );
     other.put_document("points", "a", DOCUMENT).await.unwrap();
+}
+
+/// Both begin, and one of them goes on.
+pub async fn one_of_two_that_begin_at_once_keeps_it(one: &Repository, other: &Repository) {
+    let (layer, _) = layers();
+    let (mut first, mut second) = (Contender::new(), Contender::new());
+    let begun = tokio::join!(one.keep_for(layer, &mut first), other.keep_for(layer, &mut second));
+    // Each may have come so late that it saw the other, which began as one does after a restart.
+    assert!(matches!(begun, (Ok(()), Ok(()))), "{begun:?}");
+    let wrote = [one.put_document("points", "a", DOCUMENT).await, other.put_document("points", "a", DOCUMENT).await];
+    let refused: Vec<_> = wrote.into_iter().filter_map(Result::err).collect();
+    let [refused] = &refused[..] else { panic!("one writes, and one is refused: {refused:?}") };
+    assert!(refused.to_string().contains("kept by another layer"), "{refused}");
+    assert_ne!(one.is_outdated(), other.is_outdated());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_begin_at_the_same_moment_one_keeps_it() {
+    const ROUNDS: usize = 20;
+    for _ in 0..ROUNDS {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, other) = (open(directory.path()).await, open(directory.path()).await);
+        one_of_two_that_begin_at_once_keeps_it(&one, &other).await;
+    }
+}
+
+/// Begins to keep a repository, and does not hear that it was written.
+fn begin_unheard(repository: &Repository, contender: &mut Contender, directory: &Path) {
+    let file = directory.join("mainstay-keeper.json");
+    let before = std::fs::read(&file).ok();
+    let mut keeping = pin!(repository.keep_for(layers().0, contender));
+    let deadline = Instant::now() + PATIENCE;
+    // It is not asked any more once the file is there, so that it cannot find that out.
+    while std::fs::read(&file).ok() == before {
+        assert!(Instant::now() < deadline, "nothing is written");
+        let asked = keeping.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(asked, Poll::Pending), "it heard it");
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_not_told_that_it_keeps_it_knows_what_it_wrote() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut contender = Contender::new();
+    let repository = open(directory.path()).await;
+    // At its start, and where it opened the repository anew.
+    for _ in 0..2 {
+        begin_unheard(&repository, &mut contender, directory.path());
+        repository.keep_for(layers().0, &mut contender).await.unwrap();
+        repository.put_document("points", "a", DOCUMENT).await.unwrap();
+    }
+    begin_unheard(&repository, &mut contender, directory.path());
+    let other = open(directory.path()).await;
+    other.keep_for(layers().0, &mut Contender::new()).await.unwrap();
+    assert!(repository.keep_for(layers().0, &mut contender).await.is_err(), "the other one came after it");
+    other.put_document("points", "a", DOCUMENT).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_of_before_there_were_processes_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (layer, another) = layers();
+    let file = directory.path().join("mainstay-keeper.json");
+    let repository = open(directory.path()).await;
+    std::fs::write(&file, format!(r#"{{"version":1,"layer":"{layer}","epoch":7,"host":"h","since":"t"}}"#)).unwrap();
+    let refused = repository.keep_for(another, &mut Contender::new()).await.unwrap_err();
+    assert!(matches!(&refused, KeepError::Another(keeper) if keeper.epoch == 7), "{refused}");
+    repository.keep_for(layer, &mut Contender::new()).await.unwrap();
+    repository.put_document("points", "a", DOCUMENT).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +184,7 @@ async fn a_place_that_is_away_is_not_empty() {
     let directory = tempfile::tempdir().unwrap();
     let (mounted, aside) = (directory.path().join("repository"), directory.path().join("aside"));
     let repository = open(&mounted).await;
-    repository.keep_for(layers().0, None).await.unwrap();
+    repository.keep_for(layers().0, &mut Contender::new()).await.unwrap();
     let receipt = ingest(&repository, &noise(1, 300_000)).await;
     repository.put_document("points", "a", DOCUMENT).await.unwrap();
     std::fs::rename(&mounted, &aside).unwrap();
@@ -129,11 +209,11 @@ async fn a_copy_that_a_layer_has_gone_on_with_is_left_alone() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let copy = there.path().to_str().unwrap().parse().unwrap();
     let repository = open(here.path()).await;
-    repository.keep_for(layers().0, None).await.unwrap();
+    repository.keep_for(layers().0, &mut Contender::new()).await.unwrap();
     ingest(&repository, &noise(1, 300_000)).await;
     repository.mirror(&copy, &Credentials::None, |_| ()).await.unwrap();
     let recovered = open(there.path()).await;
-    recovered.keep_for(layers().1, None).await.unwrap();
+    recovered.keep_for(layers().1, &mut Contender::new()).await.unwrap();
     recovered.put_document("points", "a", DOCUMENT).await.unwrap();
     let refused = repository.mirror(&copy, &Credentials::None, |_| ()).await.unwrap_err();
     assert!(matches!(refused, MirrorError::Kept { .. }), "{refused}");

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use mainstay_control::{Depot, DepotError};
 use mainstay_custody::RecordError;
 use mainstay_dataplane::{DataPlane, Inventory};
-use mainstay_repository::{Config, DocumentError, KeepError, Location, OpenError, RecoveryKey, Repository};
+use mainstay_repository::{Config, Contender, DocumentError, KeepError, Location, OpenError, RecoveryKey, Repository};
 use mainstay_types::chain;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -48,8 +48,8 @@ struct Opener {
 struct Opening {
     repository: Option<Repository>,
     failed_at: Option<Instant>,
-    /// Since when this process keeps it, as the repository counts.
-    epoch: Option<u64>,
+    /// As whom this process keeps it, however often it is opened.
+    contender: Contender,
 }
 
 /// Why there is no repository now.
@@ -131,10 +131,10 @@ impl RepositoryDepot {
     }
 
     async fn open_in(&self, opening: &mut Opening, whatever: bool) -> Result<Repository, DepotError> {
-        match self.open(opening.epoch, whatever).await {
-            Ok((repository, epoch)) => {
+        match self.open(&mut opening.contender, whatever).await {
+            Ok(repository) => {
                 tracing::info!(location = %repository.location(), id = %repository.id(), "the backup repository is open");
-                *opening = Opening { repository: Some(repository.clone()), failed_at: None, epoch: Some(epoch) };
+                (opening.repository, opening.failed_at) = (Some(repository.clone()), None);
                 self.openings.fetch_add(1, Ordering::Relaxed);
                 self.is_well();
                 Ok(repository)
@@ -184,10 +184,10 @@ impl RepositoryDepot {
         }
     }
 
-    async fn open(&self, epoch: Option<u64>, whatever: bool) -> Result<(Repository, u64), Closed> {
+    async fn open(&self, contender: &mut Contender, whatever: bool) -> Result<Repository, Closed> {
         let opener = self.opener.as_ref().ok_or_else(|| Closed::Before("it was closed".to_owned()))?;
         let key = opener.key.read().await.map_err(Closed::Key)?;
-        match tokio::time::timeout(OPEN_TIMEOUT, opener.open(&key, epoch, whatever)).await {
+        match tokio::time::timeout(OPEN_TIMEOUT, opener.open(&key, contender, whatever)).await {
             Ok(opened) => opened,
             Err(_) => Err(Closed::Slow { location: opener.config.location.clone() }),
         }
@@ -227,8 +227,8 @@ impl RepositoryDepot {
 // === impl Opener ===
 
 impl Opener {
-    /// Opens the repository that this layer keeps, or makes one where it never had any. Answers since which epoch it keeps it.
-    async fn open(&self, key: &RecoveryKey, epoch: Option<u64>, whatever: bool) -> Result<(Repository, u64), Closed> {
+    /// Opens the repository that this layer keeps, or makes one where it never had any.
+    async fn open(&self, key: &RecoveryKey, contender: &mut Contender, whatever: bool) -> Result<Repository, Closed> {
         let location = || self.config.location.clone();
         let unreadable = |source| Closed::Tenure { path: self.tenure.path().to_owned(), source };
         let tenure = self.tenure.read().map_err(unreadable)?;
@@ -249,11 +249,11 @@ impl Opener {
         let tenure = tenure.with(&self.config.location, found);
         self.tenure.write(&tenure).map_err(unreadable)?;
         let kept = match whatever {
-            true => repository.take_over_for(tenure.layer).await,
-            false => repository.keep_for(tenure.layer, epoch).await,
+            true => repository.take_over_for(tenure.layer, contender).await,
+            false => repository.keep_for(tenure.layer, contender).await,
         };
         match kept {
-            Ok(epoch) => Ok((repository, epoch)),
+            Ok(()) => Ok(repository),
             Err(source) => Err(Closed::Kept { location: location(), source }),
         }
     }

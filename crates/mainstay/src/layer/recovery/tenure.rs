@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use mainstay_repository::{Location, Repository};
+use mainstay_repository::{Contender, Location, Repository};
 use mainstay_types::chain;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -36,7 +36,7 @@ pub(crate) async fn take_over(repository: &Repository, data_dir: &Path) -> io::R
     let file = TenureFile::of(data_dir);
     let tenure = file.read()?.with(repository.location(), repository.id());
     file.write(&tenure)?;
-    if let Err(error) = repository.take_over_for(tenure.layer).await {
+    if let Err(error) = repository.take_over_for(tenure.layer, &mut Contender::new()).await {
         let error = chain(&error);
         tracing::warn!(error, "the repository is not taken over: if the layer that wrote it runs still, end that one");
     }
