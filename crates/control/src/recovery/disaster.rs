@@ -159,7 +159,7 @@ impl Salvage<'_> {
     async fn as_one(&self, recovery: &dyn Recovery, progress: Arc<dyn Progress>) -> Result<Vec<Outcome>, SubmitError> {
         let spec = spec(self.cluster);
         let mut last = Failure::NoBackup;
-        for point in self.newest(|point| point.whole_cluster && point.cluster == self.cluster.name) {
+        for point in self.newest(|point| point.whole_cluster && self.has_been(&point.cluster)) {
             let restored = async {
                 let archive = self.archive(&point.cluster, progress.clone()).await?;
                 Ok(recovery.restore_cluster(&spec, &point.backup, self.until(recovery), &archive).await?)
@@ -239,6 +239,12 @@ impl Salvage<'_> {
             Some(at) if recovery.has_log() => Until::Time(at),
             _ => Until::Latest,
         }
+    }
+
+    /// Whether a cluster is this one, or one that who lives here has moved from.
+    fn has_been(&self, cluster: &ClusterName) -> bool {
+        let moved_from = |instance: &Arc<Instance>| instance.former.contains(cluster);
+        *cluster == self.cluster.name || self.view.instances_on(&self.cluster.name).any(moved_from)
     }
 
     /// The newest points of a kind, the newest first.

@@ -203,6 +203,24 @@ async fn a_cluster_whose_data_is_gone_is_laid_out_anew() {
 }
 
 #[tokio::test]
+async fn what_is_lost_just_after_it_has_moved_comes_back_from_where_it_was() {
+    let (layer, _depot) = with_shop().await;
+    layer.succeeded(&layer.create("blog", Plan::Dedicated).await).await;
+    put(&layer, "blog", "title", "old");
+    layer.succeeded(&back_up(&layer, "blog").await).await;
+    layer.succeeded(&layer.relocate("blog").await).await;
+    let cluster = layer.instance("blog").cluster.clone();
+    layer.fake().lose_data(&cluster);
+    layer
+        .until("it has failed", |view| view.cluster(&cluster).is_some_and(|found| found.state == ClusterState::Failed))
+        .await;
+    assert_eq!(layer.control.reachable(&layer.instance("blog")).await.spans.len(), 1);
+    layer.succeeded(&restore(&layer, "blog", RestoreTo::Latest, None).await).await;
+    assert_eq!(contents(&layer, "blog")["title"], "old");
+    layer.until("it serves", clusters_are(ClusterState::Ready)).await;
+}
+
+#[tokio::test]
 async fn one_of_a_lost_cluster_goes_back_and_the_others_do_not() {
     let (layer, _depot) = with_shop().await;
     layer.succeeded(&layer.create("blog", Plan::Shared).await).await;

@@ -204,9 +204,7 @@ fn first_bytes(id: &InstanceId) -> [u8; 8] {
 /// The backups that no rule keeps, and that nothing is brought back from now. What an instance that was deleted would be made of again is
 /// kept for some time, and the newest of what is gone, for whoever deleted it by mistake.
 fn expired(view: &View, now: Timestamp) -> Vec<BackupId> {
-    let mut all: Vec<_> = view.points().map(|point| (&point.cluster, point.instance.as_ref())).collect();
-    all.sort();
-    all.dedup();
+    let all = points_by_home(view);
     let lately = |since: Timestamp| now.seconds_since(since) < GONE_SECONDS as f64;
     let mut in_use: BTreeSet<_> =
         view.instances().filter_map(|instance| Some(&instance.recovery.restoring.as_ref()?.backup)).collect();
@@ -214,8 +212,7 @@ fn expired(view: &View, now: Timestamp) -> Vec<BackupId> {
     let unwanted = view.unwanted_instances().filter(|instance| instance.unwanted_since.is_some_and(lately));
     in_use.extend(unwanted.filter_map(|instance| Some(&view.points_of(instance).next_back()?.id)));
     let mut expired = Vec::new();
-    for (cluster, instance) in all {
-        let points = view.points_on(cluster, instance);
+    for ((cluster, instance), points) in all {
         let kept = match rule(view, cluster, instance) {
             Some(rule) => kept(&points, rule),
             None => {
@@ -226,6 +223,24 @@ fn expired(view: &View, now: Timestamp) -> Vec<BackupId> {
         expired.extend(dropped.cloned());
     }
     expired
+}
+
+/// What a rule is about: a cluster as it is now, or one instance on it.
+type Home<'a> = (&'a ClusterName, Option<&'a InstanceId>);
+
+/// All points in the order in which they were made, by where what is in them lives now: whoever has moved has one past.
+fn points_by_home(view: &View) -> BTreeMap<Home<'_>, Vec<&Arc<RecoveryPoint>>> {
+    let mut moved = BTreeMap::new();
+    for instance in view.instances() {
+        moved.extend(instance.former.iter().map(|former| (former, &instance.cluster)));
+    }
+    let mut by_home = BTreeMap::<_, Vec<_>>::new();
+    for point in view.points() {
+        let cluster = moved.get(&point.cluster).copied().unwrap_or(&point.cluster);
+        by_home.entry((cluster, point.instance.as_ref())).or_default().push(point);
+    }
+    by_home.values_mut().for_each(|points| points.sort_by_key(|point| (point.after, &point.id)));
+    by_home
 }
 
 /// The rule for what one backup holds: of a whole cluster, the most that anybody on it wants. None for what is gone.

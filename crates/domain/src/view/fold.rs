@@ -253,7 +253,9 @@ impl View {
         self.remove_instance(&instance.key())?;
         instance.engine = body.engine;
         instance.plan = plan;
-        instance.cluster = body.cluster;
+        instance.former.push(std::mem::replace(&mut instance.cluster, body.cluster));
+        // There are no more of them than backups.
+        instance.former.retain(|former| self.points_at(former, &instance.id).next().is_some());
         instance.moving = None;
         self.insert_instance(instance);
         Some(())
@@ -409,6 +411,7 @@ fn requested_instance(event: &Event, tenant: TenantName, name: InstanceName, bod
         moving: None,
         recovery: Recovery::default(),
         unwanted_since: None,
+        former: Vec::new(),
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Instance {
     /// When somebody wanted it gone: nothing that is newer is its own.
     #[n(14)]
     pub unwanted_since: Option<Timestamp>,
+    /// The clusters that it lived on before, as far as there were backups of them when it moved last.
+    #[n(15)]
+    pub former: Vec<ClusterName>,
 }
 
 /// How far the layer has come with an instance itself; [`Instance::visible_state`] adds how its cluster is.

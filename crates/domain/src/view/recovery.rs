@@ -282,14 +282,6 @@ impl RecoveryPoint {
     pub(super) fn of_what(&self) -> PointOf {
         (self.cluster.clone(), self.instance.clone())
     }
-
-    /// Whether an instance can be brought back from it.
-    pub fn holds(&self, instance: &Instance) -> bool {
-        match &self.instance {
-            Some(id) => *id == instance.id,
-            None => self.cluster == instance.cluster,
-        }
-    }
 }
 
 // === impl Recovery ===
@@ -392,15 +384,25 @@ impl View {
         self.points.values()
     }
 
-    /// What an instance can be brought back from, in the order in which it was made.
+    /// What an instance can be brought back from, in the order in which it was made, wherever it lived then.
     pub fn points_of(&self, instance: &Instance) -> impl DoubleEndedIterator<Item = &Arc<RecoveryPoint>> {
-        let mut points: Vec<_> = [None, Some(instance.id.clone())]
-            .into_iter()
-            .flat_map(|of| self.points_on(&instance.cluster, of.as_ref()))
+        let homes = instance.former.iter().chain([&instance.cluster]);
+        let mut points: Vec<_> = homes
+            .flat_map(|cluster| self.points_at(cluster, &instance.id))
             .filter(|point| instance.unwanted_since.is_none_or(|since| point.ended_at <= since))
             .collect();
         points.sort_by_key(|point| (point.after, &point.id));
         points.into_iter()
+    }
+
+    /// Those that were made of a cluster, and of an instance while it lived there.
+    pub(super) fn points_at<'a>(
+        &'a self,
+        cluster: &ClusterName,
+        instance: &InstanceId,
+    ) -> impl Iterator<Item = &'a Arc<RecoveryPoint>> + use<'a> {
+        let whole = self.points_on(cluster, None);
+        whole.into_iter().chain(self.points_on(cluster, Some(instance)))
     }
 
     /// The recovery points of a whole cluster, or of one instance that lived on it, in the order in which they were made.

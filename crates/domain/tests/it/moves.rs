@@ -2,13 +2,15 @@
 
 use mainstay_domain::command::{
     ClusterDegradation, ClusterFailure, ClusterStart, CredentialApplied, InstanceProvisioned, MoveCompleted,
-    MoveFailure, StartOutcome,
+    MoveFailure, RestoreInstance, RestoreTo, SetRecoveryPolicy, StartOutcome,
 };
-use mainstay_domain::plan::{Step, plan};
+use mainstay_domain::event::RecoveryPolicyChanged;
+use mainstay_domain::plan::{Step, Work, plan, plan_recovery};
 use mainstay_domain::view::{ClusterState, Instance, OperationState, View};
-use mainstay_types::{BindingId, ClusterName, Health, Observation, OperationId, Plan};
+use mainstay_types::{BackupId, BindingId, ClusterName, Health, Observation, OperationId, Plan};
 
-use crate::harness::{Layer, tenant};
+use crate::harness::{Layer, recoverable, tenant};
+use crate::recovery::backed_up;
 
 /// A layer with one ready dedicated instance, `shop`.
 fn with_shop() -> Layer {
@@ -180,4 +182,61 @@ fn what_moves_is_not_deleted_or_bound_anew_and_access_to_it_can_be_ended() {
     let unbind = layer.unbind(&binding);
     layer.submit(unbind).unwrap();
     assert_eq!(steps(&layer, &shop(&layer).cluster), ["reconfigure", "unbind"]);
+}
+
+#[test]
+fn what_has_moved_comes_back_from_what_was_backed_up_before() {
+    let mut layer = with_shop();
+    let first = backed_up(&mut layer, "shop");
+    let (_, new) = moving(&mut layer, None);
+    start(&mut layer, &new);
+    let instance = shop(&layer).id.clone();
+    layer.submit(MoveCompleted { instance, cluster: new.clone(), write_pause_milliseconds: 12 }).unwrap();
+    assert_eq!(backups(&layer), [first.clone()]);
+
+    // It is lost before it is backed up where it is now.
+    layer.now = layer.now.plus_seconds(1);
+    layer.submit(ClusterFailure { cluster: new.clone(), reason: "its data is gone".to_owned() }).unwrap();
+    let (request, at) = (layer.request(None), RestoreTo::Latest);
+    layer
+        .submit(RestoreInstance { request, tenant: tenant(), name: shop(&layer).name.clone(), at, new: None })
+        .unwrap();
+    let restoring = shop(&layer).recovery.restoring.clone().unwrap();
+    assert_eq!((restoring.backup, restoring.whole_cluster), (first.clone(), true));
+    let stored: View = minicbor::decode(&minicbor::to_vec(&layer.view).unwrap()).unwrap();
+    assert_eq!(stored, layer.view);
+}
+
+#[test]
+fn backups_of_before_and_after_a_move_are_kept_by_one_rule() {
+    let mut layer = with_shop();
+    let policy = RecoveryPolicyChanged {
+        keep_last: Some(2),
+        keep_daily: Some(0),
+        keep_weekly: Some(0),
+        keep_monthly: Some(0),
+        ..Default::default()
+    };
+    layer.submit(SetRecoveryPolicy { tenant: tenant(), name: shop(&layer).name.clone(), policy }).unwrap();
+    let before = [backed_up(&mut layer, "shop"), backed_up(&mut layer, "shop")];
+    let (_, new) = moving(&mut layer, None);
+    start(&mut layer, &new);
+    let instance = shop(&layer).id.clone();
+    layer.submit(MoveCompleted { instance, cluster: new, write_pause_milliseconds: 12 }).unwrap();
+    // However long nothing new is made.
+    layer.now = layer.now.plus_seconds(90 * 24 * 3_600);
+    let expired = |layer: &Layer| {
+        let work = plan_recovery(&layer.view, &recoverable(), layer.now).work.into_iter();
+        work.filter_map(|work| if let Work::Expire { backup } = work { Some(backup) } else { None }).collect::<Vec<_>>()
+    };
+    assert_eq!(expired(&layer), []);
+    let after = backed_up(&mut layer, "shop");
+    assert_eq!(expired(&layer), before[..1]);
+    assert_eq!(backups(&layer), [&before[0], &before[1], &after].map(Clone::clone));
+    backed_up(&mut layer, "shop");
+    assert_eq!(expired(&layer), before);
+}
+
+fn backups(layer: &Layer) -> Vec<BackupId> {
+    layer.view.points_of(shop(layer)).map(|point| point.id.clone()).collect()
 }
