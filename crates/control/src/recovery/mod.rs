@@ -13,8 +13,8 @@ mod depot;
 mod disaster;
 mod document;
 mod drill;
+mod in_step;
 mod logs;
-mod missing;
 mod points;
 mod progress;
 mod room;
@@ -22,7 +22,6 @@ mod sweep;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,10 +87,9 @@ impl RecoveryLoop {
     /// Runs until `stop` turns true. What is in progress then is dropped, and planned again by whoever runs next.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         clear_scratch(&self.control).await;
-        let in_step = points::keep_in_step(self.control.clone(), self.depot.clone());
+        let in_step = in_step::keep_in_step(self.control.clone(), self.depot.clone());
         let _in_step = AbortOnDropHandle::new(tokio::spawn(in_step));
         let mut views = self.control.journal().watch();
-        let mut forgetting = pin!(missing::forget(self.control.clone(), self.depot.clone()));
         while !*stop.borrow_and_update() {
             views.mark_unchanged();
             self.logs.keep_up();
@@ -100,7 +98,6 @@ impl RecoveryLoop {
                 changed = views.changed() => if changed.is_err() { break },
                 changed = stop.changed() => if changed.is_err() { break },
                 Some(ended) = self.running.join_next() => self.ended(ended),
-                () = &mut forgetting => {}
                 () = tokio::time::sleep(sleep) => {}
             }
             tokio::time::sleep(BREATH).await;

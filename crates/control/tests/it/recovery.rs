@@ -375,4 +375,10 @@ async fn a_backup_that_the_journal_does_not_know_is_adopted_or_left_for_now() {
     let view = layer.view();
     let unknown = [&lately, &left, &long_gone];
     assert!(unknown.iter().all(|id| view.point(id).is_none() && depot.holds("points", id.as_str())));
+    // When they were found is known after any restart.
+    let found = |view: &View| unknown.map(|id| view.orphaned_at(id));
+    layer.until("they are nobody's", |view| found(view).iter().all(Option::is_some)).await;
+    let since = found(&layer.view());
+    let layer = layer.kill().await.start().await;
+    assert_eq!(found(&layer.view()), since);
 }

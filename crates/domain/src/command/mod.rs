@@ -49,8 +49,8 @@ pub use move_instance::MoveInstance;
 pub use outcome::{
     BackupDone, BackupExpiry, BackupFailure, BindingEnded, ClusterDegradation, ClusterFailure, ClusterRecovery,
     ClusterRemoval, ClusterRestoration, ClusterStart, CredentialApplied, CredentialRefused, CredentialRemoved,
-    DrillDone, InstanceFailure, InstanceProvisioned, InstanceRemoved, MoveCompleted, MoveFailure, Reconfigured,
-    RestoreDone, RestoreFailure, StartOutcome,
+    DrillDone, InstanceFailure, InstanceProvisioned, InstanceRemoved, MoveCompleted, MoveFailure, OrphanFound,
+    Reconfigured, RestoreDone, RestoreFailure, StartOutcome,
 };
 pub use record_custody::{CustodyChange, RecordCustody};
 pub use record_objects::{ObjectChange, RecordObjects, RecordScrub};
@@ -175,6 +175,7 @@ commands! {
     BackupDone,
     BackupFailure,
     BackupExpiry,
+    OrphanFound,
     ClusterRestoration,
     RestoreDone,
     RestoreFailure,

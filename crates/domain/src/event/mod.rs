@@ -34,8 +34,8 @@ pub use object::{
 };
 pub use operation::{Idempotency, OperationFailed, OperationKind, OperationStarted, OperationSucceeded};
 pub use recovery::{
-    AskedAssertion, BackupCompleted, BackupExpired, BackupFailed, ClusterRestored, DrillCheck, DrillFailed,
-    DrillPassed, DrillRecord, DrilledPart, DrilledPoint, EvidenceKeyIntroduced, LayerRecovered,
+    AskedAssertion, BackupCompleted, BackupExpired, BackupFailed, BackupOrphaned, ClusterRestored, DrillCheck,
+    DrillFailed, DrillPassed, DrillRecord, DrilledPart, DrilledPoint, EvidenceKeyIntroduced, LayerRecovered,
     RecoveryKeyAcknowledged, RecoveryKeyShown, RecoveryPolicyChanged, RestoreCompleted, RestoreFailed,
     RestoreRequested, Until,
 };
@@ -148,6 +148,7 @@ bodies! {
     BackupCompleted = "v1.backup.completed",
     BackupFailed = "v1.backup.failed",
     BackupExpired = "v1.backup.expired",
+    BackupOrphaned = "v1.backup.orphaned",
     RestoreRequested = "v1.restore.requested",
     RestoreCompleted = "v1.restore.completed",
     RestoreFailed = "v1.restore.failed",

@@ -60,6 +60,14 @@ pub struct BackupExpired {
     pub backup: BackupId,
 }
 
+/// A backup is in the repository that the journal knows nothing of, and nobody's who is there. It goes a month from now. The subject is
+/// the backup.
+#[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize)]
+pub struct BackupOrphaned {
+    #[n(0)]
+    pub backup: BackupId,
+}
+
 /// The moment that is wanted back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,13 +9,13 @@ use mainstay_types::{
 use super::recovery::MOST_REWINDS;
 use super::{
     Binding, BindingState, Cluster, ClusterState, Credential, Drill, DrillOutcome, EvidenceKey, FINISHED_OPERATIONS,
-    Failure, Instance, InstanceKey, InstanceState, Operation, OperationState, REMEMBERED_DELETED, REMEMBERED_DRILLS,
-    Recovery, RecoveryPoint, RecoveryPolicy, Restoring, Rewind, Token, View,
+    Failure, Instance, InstanceKey, InstanceState, Operation, OperationState, Orphan, REMEMBERED_DELETED,
+    REMEMBERED_DRILLS, Recovery, RecoveryPoint, RecoveryPolicy, Restoring, Rewind, Token, View,
 };
 use crate::event::{
-    BackupCompleted, BindingRequested, BindingRotated, Body, BodyError, ClusterRequested, CustodyInitialized,
-    CustodyKeyRotated, CustodyRekeyed, CustodyRestored, CustodySealed, CustodyUnsealed, CustodyWitnessed, Event,
-    InstanceMoved, InstanceRequested, OperationStarted, TokenCreated,
+    BackupCompleted, BackupOrphaned, BindingRequested, BindingRotated, Body, BodyError, ClusterRequested,
+    CustodyInitialized, CustodyKeyRotated, CustodyRekeyed, CustodyRestored, CustodySealed, CustodyUnsealed,
+    CustodyWitnessed, Event, InstanceMoved, InstanceRequested, OperationStarted, TokenCreated,
 };
 
 /// Why an event does not fit onto a view.
@@ -145,7 +145,12 @@ impl View {
             Body::BackupFailed(body) => self.change_recovery(event, |recovery| {
                 recovery.backup_failed = Some(Failure { at: body.at.unwrap_or(event.time), reason: body.reason });
             })?,
-            Body::BackupExpired(body) => self.remove_point(&body.backup)?,
+            Body::BackupExpired(body) => {
+                self.remove_point(&body.backup).or(self.orphans.remove(&body.backup).map(drop))?;
+            }
+            Body::BackupOrphaned(BackupOrphaned { backup }) => {
+                self.orphans.insert(backup.clone(), Orphan { backup, since: event.time });
+            }
             Body::RestoreRequested(body) => self.change_recovery(event, |recovery| {
                 recovery.restoring = Some(Restoring {
                     origin: body.origin,
@@ -299,6 +304,7 @@ impl View {
     }
 
     pub(super) fn insert_point(&mut self, point: RecoveryPoint) {
+        self.orphans.remove(&point.id);
         self.points_of.insert((point.of_what(), point.after, point.id.clone()));
         self.points.insert(point.id.clone(), point.into());
     }

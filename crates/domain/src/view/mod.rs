@@ -27,8 +27,8 @@ pub use fold::ApplyError;
 pub use instance::{Instance, InstanceState, VisibleState};
 pub use operation::{Operation, OperationState, Step, StepState};
 pub use recovery::{
-    Drill, DrillOutcome, Failure, KeepRule, Proof, Recovery, RecoveryPoint, RecoveryPolicy, RecoveryState, Restoring,
-    Rewind,
+    Drill, DrillOutcome, Failure, KeepRule, Orphan, Proof, Recovery, RecoveryPoint, RecoveryPolicy, RecoveryState,
+    Restoring, Rewind,
 };
 pub use token::Token;
 
@@ -67,6 +67,8 @@ pub struct View {
     /// How often the layer was taken back to an earlier moment, the oldest first.
     rewinds: Vector<Rewind>,
     points: OrdMap<BackupId, Arc<RecoveryPoint>>,
+    /// Backups that are in the repository and nobody's.
+    orphans: OrdMap<BackupId, Orphan>,
     /// Instances that are gone and were backed up, in the order in which they went.
     deleted: Vector<Arc<Instance>>,
     /// Drills, the oldest first.

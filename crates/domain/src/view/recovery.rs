@@ -51,6 +51,16 @@ pub struct RecoveryPoint {
     pub after: Sequence,
 }
 
+/// A backup in the repository that is nobody's who is there.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Orphan {
+    #[n(0)]
+    pub backup: BackupId,
+    /// When that was found.
+    #[n(1)]
+    pub since: Timestamp,
+}
+
 /// That the layer was taken back to an earlier moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Rewind {
@@ -414,6 +424,16 @@ impl View {
             .take_while(|(found, ..)| *found == of)
             .filter_map(|(.., id)| self.points.get(id))
             .collect()
+    }
+
+    /// The backups that are nobody's, by id.
+    pub fn orphans(&self) -> impl Iterator<Item = &Orphan> {
+        self.orphans.values()
+    }
+
+    /// Since when it is known that a backup is nobody's; none where it is somebody's, or not known at all.
+    pub fn orphaned_at(&self, id: &BackupId) -> Option<Timestamp> {
+        self.orphans.get(id).map(|orphan| orphan.since)
     }
 
     /// When the layer left the past that something of this moment is of, by going back to before it; none where it did not.

@@ -6,7 +6,7 @@ use mainstay_types::{OperationId, Sequence, Timestamp};
 use minicbor::{Decode, Encode, Encoder};
 
 use super::{
-    Binding, Cluster, Drill, DrillCounts, EvidenceKey, Instance, Operation, RecoveryPoint, Rewind, Token, View,
+    Binding, Cluster, Drill, DrillCounts, EvidenceKey, Instance, Operation, Orphan, RecoveryPoint, Rewind, Token, View,
 };
 use crate::event::Event;
 
@@ -52,6 +52,8 @@ struct Stored {
     evidence_keys: Vec<EvidenceKey>,
     #[n(16)]
     rewinds: Vec<Rewind>,
+    #[n(17)]
+    orphans: Vec<Orphan>,
 }
 
 impl<C> Encode<C> for View {
@@ -60,7 +62,7 @@ impl<C> Encode<C> for View {
         encoder: &mut Encoder<W>,
         context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.array(17)?.u64(self.sequence)?.encode_with(self.time, context)?;
+        encoder.array(18)?.u64(self.sequence)?.encode_with(self.time, context)?;
         records(encoder, context, self.instances.values().map(Arc::as_ref))?;
         records(encoder, context, self.clusters.values().map(Arc::as_ref))?;
         records(encoder, context, self.bindings.values().map(Arc::as_ref))?;
@@ -74,7 +76,8 @@ impl<C> Encode<C> for View {
         records(encoder, context, self.deleted.iter().map(Arc::as_ref))?;
         encoder.encode_with(self.drill_counts, context)?;
         records(encoder, context, self.evidence_keys.iter())?;
-        records(encoder, context, self.rewinds.iter())
+        records(encoder, context, self.rewinds.iter())?;
+        records(encoder, context, self.orphans.values())
     }
 }
 
@@ -124,6 +127,7 @@ impl<'b, C> Decode<'b, C> for View {
         view.drill_counts = stored.drill_counts;
         view.evidence_keys = stored.evidence_keys.into_iter().collect();
         view.rewinds = stored.rewinds.into_iter().collect();
+        view.orphans = stored.orphans.into_iter().map(|orphan| (orphan.backup.clone(), orphan)).collect();
         view.finished = stored.finished.into_iter().collect();
         Ok(view)
     }

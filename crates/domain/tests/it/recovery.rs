@@ -2,8 +2,8 @@
 
 use mainstay_domain::command::{
     BackUpInstance, BackupDone, BackupExpiry, BackupFailure, ClusterFailure, ClusterStart, DrillDone, InstanceFailure,
-    InstanceProvisioned, InstanceRemoved, NewInstance, RecordRecovery, RestoreDone, RestoreFailure, RestoreInstance,
-    RestoreTo, RunDrill, SetRecoveryPolicy, StartOutcome,
+    InstanceProvisioned, InstanceRemoved, NewInstance, OrphanFound, RecordRecovery, RestoreDone, RestoreFailure,
+    RestoreInstance, RestoreTo, RunDrill, SetRecoveryPolicy, StartOutcome,
 };
 use mainstay_domain::event::{
     BackupCompleted, ClusterRestored, DrillFailed, DrillPassed, RecoveryPolicyChanged, RestoreCompleted, Until,
@@ -534,6 +534,42 @@ fn a_backup_of_a_cluster_counts_though_whom_it_was_taken_for_is_gone() {
     layer.submit(BackupDone { instance: gone, asked_until, completed }).unwrap();
     assert_eq!(layer.view.points_of(instance(&layer, "shop")).count(), 1);
     assert!(layer.view.operation(&operation).unwrap().is_finished());
+}
+
+#[test]
+fn a_backup_that_was_found_before_it_was_told_of_is_recorded_once_and_waited_for_no_more() {
+    let mut layer = with(&["shop"]);
+    let began_at = layer.now;
+    layer.now = began_at.plus_seconds(1);
+    let operation = back_up(&mut layer, "shop");
+    let completed = completed(&layer, "shop", BackupId::from_random(99));
+    let instance = instance(&layer, "shop").id.clone();
+    let before = layer.view.sequence();
+    for asked_until in [began_at, layer.now, layer.now] {
+        let (instance, completed) = (instance.clone(), completed.clone());
+        layer.submit(BackupDone { instance, asked_until, completed }).unwrap();
+    }
+    assert_eq!(layer.kinds_after(before), ["v1.backup.completed", "v1.operation.succeeded"]);
+    assert!(layer.view.operation(&operation).unwrap().is_finished());
+}
+
+#[test]
+fn it_is_remembered_since_when_a_backup_is_nobodys() {
+    let mut layer = with(&["shop"]);
+    let (backup, since) = (BackupId::from_random(99), layer.now);
+    for _ in 0..2 {
+        layer.submit(OrphanFound { backup: backup.clone() }).unwrap();
+        layer.now = layer.now.plus_seconds(HOUR);
+    }
+    assert_eq!(layer.view.orphaned_at(&backup), Some(since));
+    let stored: View = minicbor::decode(&minicbor::to_vec(&layer.view).unwrap()).unwrap();
+    assert_eq!(stored, layer.view);
+    layer.submit(BackupExpiry { backup: backup.clone() }).unwrap();
+    assert_eq!(layer.view.orphans().count(), 0);
+    assert_eq!(layer.submit(BackupExpiry { backup }).unwrap().events, []);
+
+    let known = backed_up(&mut layer, "shop");
+    assert_eq!(layer.submit(OrphanFound { backup: known }).unwrap().events, [], "it is somebody's");
 }
 
 #[test]

@@ -15,5 +15,5 @@ pub use cluster::{
 pub use instance::{InstanceFailure, InstanceProvisioned, InstanceRemoved};
 pub use moved::{MoveCompleted, MoveFailure};
 pub use recovery::{
-    BackupDone, BackupExpiry, BackupFailure, ClusterRestoration, DrillDone, RestoreDone, RestoreFailure,
+    BackupDone, BackupExpiry, BackupFailure, ClusterRestoration, DrillDone, OrphanFound, RestoreDone, RestoreFailure,
 };

@@ -4,8 +4,8 @@ use mainstay_types::{BackupId, ClusterName, InstanceId, Timestamp};
 
 use crate::command::{Context, Decision, Rejection};
 use crate::event::{
-    BackupCompleted, BackupExpired, BackupFailed, Body, ClusterRestored, DrillFailed, DrillPassed, NewEvent,
-    OperationKind, OperationSucceeded, RestoreCompleted, RestoreFailed, Subject, SubjectKind,
+    BackupCompleted, BackupExpired, BackupFailed, BackupOrphaned, Body, ClusterRestored, DrillFailed, DrillPassed,
+    NewEvent, OperationKind, OperationSucceeded, RestoreCompleted, RestoreFailed, Subject, SubjectKind,
 };
 use crate::view::{Instance, InstanceState, View};
 
@@ -28,6 +28,12 @@ pub struct BackupFailure {
 /// A backup is not in the repository any more.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BackupExpiry {
+    pub backup: BackupId,
+}
+
+/// A backup is in the repository that is nobody's who is there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrphanFound {
     pub backup: BackupId,
 }
 
@@ -68,10 +74,10 @@ impl BackupDone {
         let Some(instance) = view.instance_by_id(&self.instance).or_else(another) else {
             return Ok(Decision::nothing());
         };
-        if view.point(&self.completed.backup).is_some() {
-            return Ok(Decision::nothing());
-        }
-        let mut events = vec![event(context, instance, self.completed.clone())];
+        // Whoever looks for backups that nobody recorded may have been faster. Who waits for this one is told all the same.
+        let unknown = view.point(&self.completed.backup).is_none();
+        let mut events: Vec<_> =
+            unknown.then(|| event(context, instance, self.completed.clone())).into_iter().collect();
         let detail =
             Some(format!("backup {} holds everything until {}", self.completed.backup, self.completed.ended_at));
         let succeeded: Body = OperationSucceeded { detail }.into();
@@ -114,10 +120,24 @@ impl BackupFailure {
 
 impl BackupExpiry {
     pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
-        let Some(point) = view.point(&self.backup) else { return Ok(Decision::nothing()) };
-        let tenant = view.cluster(&point.cluster).and_then(|cluster| cluster.tenant.clone());
+        let point = view.point(&self.backup);
+        if point.is_none() && view.orphaned_at(&self.backup).is_none() {
+            return Ok(Decision::nothing());
+        }
+        let cluster = point.and_then(|point| view.cluster(&point.cluster));
+        let tenant = cluster.and_then(|cluster| cluster.tenant.clone());
         let expired = BackupExpired { backup: self.backup.clone() };
         Ok(Decision::of(vec![context.event(tenant, Subject::new(SubjectKind::Backup, &self.backup), expired)]))
+    }
+}
+
+impl OrphanFound {
+    pub(in crate::command) fn decide(&self, view: &View, context: &Context) -> Result<Decision, Rejection> {
+        if view.point(&self.backup).is_some() || view.orphaned_at(&self.backup).is_some() {
+            return Ok(Decision::nothing());
+        }
+        let orphaned = BackupOrphaned { backup: self.backup.clone() };
+        Ok(Decision::of(vec![context.event(None, Subject::new(SubjectKind::Backup, &self.backup), orphaned)]))
     }
 }
 
