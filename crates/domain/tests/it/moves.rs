@@ -192,7 +192,7 @@ fn what_has_moved_comes_back_from_what_was_backed_up_before() {
     start(&mut layer, &new);
     let instance = shop(&layer).id.clone();
     layer.submit(MoveCompleted { instance, cluster: new.clone(), write_pause_milliseconds: 12 }).unwrap();
-    assert_eq!(backups(&layer), [first.clone()]);
+    assert_eq!(backups(&layer), std::slice::from_ref(&first));
 
     // It is lost before it is backed up where it is now.
     layer.now = layer.now.plus_seconds(1);
