@@ -29,6 +29,8 @@ const LONGEST_MESSAGE: usize = 16 << 20;
 /// How long the server may say nothing: more than the checkpoint takes that a copy begins with, and while it copies it is never silent.
 /// Without a bound a sender that hangs would keep everything else from its cluster, a restore too.
 const LONGEST_SILENCE: Duration = Duration::from_secs(3_600);
+/// The SQLSTATE of pages that do not fit their checksums (PostgreSQL, appendix A).
+const DATA_CORRUPTED: &str = "XX001";
 /// Warnings that an error repeats: which pages do not fit their checksums, for example.
 const MAX_WARNINGS: usize = 3;
 /// CRC-32C is quicker than SHA-256, and enough: what keeps the archive has digests of its own.
@@ -72,9 +74,17 @@ enum Message {
     DataBegins,
     DataEnds,
     Ready,
-    Refusal(String),
+    Refusal(Refusal),
     Warning(String),
     Other,
+}
+
+/// Why the server does not go on.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal {
+    /// Its SQLSTATE.
+    code: String,
+    text: String,
 }
 
 // === impl Copy ===
@@ -191,7 +201,7 @@ impl Session {
         loop {
             if let Some(message) = parse(&mut self.buffer).ok_or_else(unknown)? {
                 match message {
-                    Message::Refusal(text) => return Err(self.refused(text)),
+                    Message::Refusal(refusal) => return Err(refusal.of_copy(&self.warnings)),
                     Message::Warning(text) if self.warnings.len() < MAX_WARNINGS => self.warnings.push(text),
                     message => return Ok(message),
                 }
@@ -207,10 +217,27 @@ impl Session {
             }
         }
     }
+}
 
-    fn refused(&self, text: String) -> EngineError {
-        let told: Vec<&str> = self.warnings.iter().map(String::as_str).chain([text.as_str()]).collect();
-        EngineError::transient(format!("the server did not copy the cluster: {}", told.join(" | ")))
+// === impl Refusal ===
+
+impl Refusal {
+    fn of(fields: &[u8]) -> Self {
+        Self { code: field(fields, b'C'), text: field(fields, b'M') }
+    }
+
+    /// What it means for a copy, of which the server warned before.
+    fn of_copy(&self, warnings: &[String]) -> EngineError {
+        let told: Vec<&str> = warnings.iter().chain([&self.text]).map(String::as_str).collect();
+        let told = told.join(" | ");
+        match self.code.as_str() {
+            // The server reads a page that does not fit its checksum twice: it is no write that was under way.
+            DATA_CORRUPTED => EngineError::permanent(
+                format!("the cluster's data on disk is not what the server wrote there: {told}"),
+                "see to the disk, and bring the instances on the cluster back from the backups that there are: mainstay restore NAME",
+            ),
+            _ => EngineError::transient(format!("the server did not copy the cluster: {told}")),
+        }
     }
 }
 
@@ -234,16 +261,16 @@ fn parse(buffer: &mut BytesMut) -> Option<Option<Message>> {
         b'H' => Message::DataBegins,
         b'c' => Message::DataEnds,
         b'Z' => Message::Ready,
-        b'E' => Message::Refusal(words(&body)),
-        b'N' => Message::Warning(words(&body)),
+        b'E' => Message::Refusal(Refusal::of(&body)),
+        b'N' => Message::Warning(field(&body, b'M')),
         _ => Message::Other,
     }))
 }
 
-/// The human-readable field of an error or a notice: fields are a letter and text that a zero ends.
-fn words(fields: &[u8]) -> String {
-    let message = fields.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(b"M"));
-    String::from_utf8_lossy(message.unwrap_or_default()).into_owned()
+/// A field of an error or a notice: each is a letter and text that a zero ends.
+fn field(fields: &[u8], letter: u8) -> String {
+    let text = fields.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[letter]));
+    String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
 }
 
 /// A row of a position and a timeline, both as text: each column is a length and so many bytes.
@@ -271,7 +298,9 @@ mod tests {
 
     use bytes::{BufMut, Bytes, BytesMut};
 
-    use super::{Copy, LONGEST_MESSAGE, Message, parse, position};
+    use mainstay_engine::EngineError;
+
+    use super::{Copy, LONGEST_MESSAGE, Message, Refusal, parse, position};
     use crate::recovery::wal::Lsn;
 
     fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -298,7 +327,7 @@ mod tests {
             Message::Other,
             Message::Data(Bytes::from_static(b"dsome")),
             Message::DataEnds,
-            Message::Refusal("checksum verification failure".to_owned()),
+            Message::Refusal(Refusal { code: "XX001".to_owned(), text: "checksum verification failure".to_owned() }),
         ];
         let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
         for byte in sent.concat() {
@@ -316,6 +345,18 @@ mod tests {
         let _listening = tokio::net::UnixListener::bind(&socket).unwrap();
         let error = Copy::begin_with(&socket, Duration::from_millis(1)).await.err().unwrap().to_string();
         assert!(error.contains("said nothing"), "{error}");
+    }
+
+    #[test]
+    fn data_that_is_damaged_is_no_fault_that_passes() {
+        let warnings = ["checksum verification failed in file \"base/5/1259\", block 7".to_owned()];
+        let refused =
+            |code: &str, text: &str| Refusal::of(format!("SERROR\0C{code}\0M{text}\0\0").as_bytes()).of_copy(&warnings);
+        let damaged = refused("XX001", "checksum verification failure during base backup");
+        assert!(matches!(damaged, EngineError::Permanent { .. }), "{damaged:?}");
+        let told = damaged.to_string();
+        assert!(told.contains("base/5/1259") && told.contains("mainstay restore"), "{told}");
+        assert!(matches!(refused("53300", "too many connections"), EngineError::Transient { .. }));
     }
 
     #[test]
