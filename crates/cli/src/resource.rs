@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use binding::{Binding, Bound};
 pub(crate) use cluster::Cluster;
 pub(crate) use event::Event;
-pub(crate) use evidence::{EvidenceKey, Verified, VerifiedDrill};
+pub(crate) use evidence::{EvidenceKey, TrustedKey, Verified, VerifiedDrill};
 pub(crate) use instance::Instance;
 pub(crate) use offering::Offering;
 pub(crate) use operation::{Operation, OperationState};

@@ -26,6 +26,15 @@ pub(crate) struct Verified {
     pub drill: Option<VerifiedDrill>,
 }
 
+/// A key by which evidence was judged.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TrustedKey {
+    pub id: String,
+    /// `named` by whoever asked, or `export`: it came with the evidence, and anybody may have made it.
+    pub from: String,
+    pub file: String,
+}
+
 /// The drill that evidence is about.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct VerifiedDrill {
@@ -47,6 +56,15 @@ impl Resource for EvidenceKey {
             self.sequence.into(),
             age(Some(self.introduced_at)),
         ]
+    }
+}
+
+impl Resource for TrustedKey {
+    const PLURAL: &'static str = "keys";
+    const COLUMNS: &'static [&'static str] = &["TRUSTED KEY", "FROM", "FILE"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.id.as_str().into(), self.from.as_str().into(), self.file.as_str().into()]
     }
 }
 

@@ -29,7 +29,9 @@ enum Action {
     Export(export::Export),
     /// See whether evidence is what was signed; neither a layer nor a token is needed
     ///
-    /// Exits with 1 where something of it was changed.
+    /// Exits with 0 where all of it is what was signed with a key that is trusted, and with 1 where something of it is not, or where there is
+    /// none. The result names the keys that were trusted: without --keys those that came with the evidence, which show that nothing was
+    /// changed since, and not who signed.
     Verify(verify::Verify),
     /// List the keys that evidence is signed with, or sign with a new one from now on
     Keys(keys::Keys),

@@ -4,6 +4,7 @@
 
 mod agent;
 mod api;
+mod drills;
 mod manifest;
 mod run;
 mod secret;

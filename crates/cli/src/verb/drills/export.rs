@@ -2,7 +2,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use mainstay_evidence::{Bundle, Envelope};
+use mainstay_evidence::{Bundle, Envelope, PublicKey};
 use mainstay_types::{InstanceName, Timestamp};
 
 use super::keys;
@@ -83,8 +83,17 @@ fn files(evidence: &[Envelope], keys: &[EvidenceKey]) -> Result<Vec<(String, Str
         Failure::local("some of the evidence cannot be named", io::Error::new(io::ErrorKind::InvalidData, reason))
     };
     let drills = evidence.iter().map(|envelope| drill(envelope).ok_or_else(unknown));
-    let key = |key: &EvidenceKey| Ok((format!("keys/{}.pem", key.id), key.public_key.clone()));
+    let key = |key: &EvidenceKey| Ok((format!("keys/{}.pem", id(key)?), key.public_key.clone()));
     drills.chain(keys.iter().map(key)).collect()
+}
+
+/// What a key is called, which its file is named by: nothing but what follows from the key itself.
+fn id(key: &EvidenceKey) -> Result<String, Failure> {
+    let own = PublicKey::from_pem(&key.public_key).map(|key| key.id().to_string());
+    own.ok().filter(|own| *own == key.id).ok_or_else(|| {
+        let reason = format!("the key it calls {:?} is none, or has another id; is it a layer that answers?", key.id);
+        Failure::local("no evidence is written", io::Error::new(io::ErrorKind::InvalidData, reason))
+    })
 }
 
 /// Writes a file so that it is there as a whole or not at all.

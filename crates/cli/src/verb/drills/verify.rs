@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use mainstay_evidence::{Bundle, Envelope, FORMAT, PublicKey, Statement};
 
 use crate::failure::Failure;
 use crate::output::{self, Format};
-use crate::resource::{Verified, VerifiedDrill};
+use crate::resource::{TrustedKey, Verified, VerifiedDrill};
 use crate::session::{Session, read_file};
 
 /// The longest file that is read: evidence of some ten thousand drills in one.
@@ -35,8 +35,12 @@ struct Found {
 #[derive(Default)]
 struct Collection {
     found: Vec<Found>,
-    keys: Vec<PublicKey>,
+    keys: Keys,
 }
+
+/// Public keys by their ids, each with the file that it was read from first.
+#[derive(Default)]
+struct Keys(BTreeMap<String, (PublicKey, String)>);
 
 impl Verify {
     /// Does it. The number is the exit code.
@@ -45,13 +49,21 @@ impl Verify {
         for place in &self.places {
             collection.add(place)?;
         }
-        let pinned = self.trusted.as_deref().map(|file| Ok(keys_of(&read(file)?))).transpose()?;
-        let trusted = pinned.as_deref().unwrap_or(&collection.keys);
-        let verified: Vec<Verified> = collection.found.iter().map(|found| judge(found, trusted)).collect();
-        let rows = serde_json::json!({ "items": verified, "next": null }).to_string();
+        let pinned = self.trusted.as_deref().map(Keys::read).transpose()?;
+        let trusted = pinned.as_ref().unwrap_or(&collection.keys);
+        let keys: Vec<PublicKey> = trusted.0.values().map(|(key, _)| *key).collect();
+        let verified: Vec<Verified> = collection.found.iter().map(|found| judge(found, &keys)).collect();
+        let trusted = trusted.told(pinned.is_some());
         match session.format() {
-            Format::Table => output::write(&output::table::<Verified>(&verified))?,
-            format => output::write(&output::document(&rows, format)?)?,
+            Format::Table => output::write(&format!(
+                "{}\n{}",
+                output::table::<Verified>(&verified),
+                output::table::<TrustedKey>(&trusted)
+            ))?,
+            format => {
+                let result = serde_json::json!({ "items": verified, "next": null, "trusted_keys": trusted });
+                output::write(&output::document(&result.to_string(), format)?)?;
+            }
         }
         let changed = verified.iter().filter(|one| !one.verified).count();
         if changed > 0 || verified.is_empty() {
@@ -59,11 +71,9 @@ impl Verify {
             return Ok(1);
         }
         if pinned.is_none() {
-            let ids: BTreeSet<String> = trusted.iter().map(|key| key.id().to_string()).collect();
-            output::message(&format!(
-                "All are what was signed with the keys that came with them. Whether those are the layer's tells: mainstay drills keys\n{}",
-                ids.into_iter().map(|id| format!("  {id}")).collect::<Vec<_>>().join("\n")
-            ));
+            output::message(
+                "All are what was signed with the keys that came with them. Whether those are the layer's tells: mainstay drills keys",
+            );
         }
         Ok(0)
     }
@@ -87,7 +97,7 @@ impl Collection {
 
     fn add_keys(&mut self, folder: &Path) -> Result<(), Failure> {
         for file in list(folder, "pem")? {
-            self.keys.extend(keys_of(&read(&file)?));
+            self.keys.add(&file, &read(&file)?);
         }
         Ok(())
     }
@@ -96,7 +106,7 @@ impl Collection {
         let (text, place) = (read(file)?, file.display().to_string());
         match serde_json::from_str::<Bundle>(&text) {
             Ok(bundle) if bundle.format == FORMAT => {
-                self.keys.extend(bundle.keys.iter().flat_map(|key| keys_of(key)));
+                bundle.keys.iter().for_each(|key| self.keys.add(file, key));
                 let numbered = bundle.evidence.into_iter().enumerate();
                 self.found.extend(
                     numbered
@@ -113,6 +123,31 @@ impl Collection {
             }
         }
         Ok(())
+    }
+}
+
+impl Keys {
+    fn read(file: &Path) -> Result<Self, Failure> {
+        let mut keys = Self::default();
+        keys.add(file, &read(file)?);
+        Ok(keys)
+    }
+
+    /// Adds those in a text of PEM.
+    fn add(&mut self, file: &Path, text: &str) {
+        for key in keys_of(text) {
+            self.0.entry(key.id().to_string()).or_insert_with(|| (key, file.display().to_string()));
+        }
+    }
+
+    /// As they are shown, with whether somebody named them.
+    fn told(&self, pinned: bool) -> Vec<TrustedKey> {
+        let told = |(id, (_, file)): (&String, &(PublicKey, String))| TrustedKey {
+            id: id.clone(),
+            file: file.clone(),
+            from: if pinned { "named" } else { "export" }.to_owned(),
+        };
+        self.0.iter().map(told).collect()
     }
 }
 
