@@ -139,6 +139,35 @@ fn a_data_directory_that_vanishes_under_a_writer_loses_less_than_a_second() {
 }
 
 #[test]
+fn a_timeline_that_never_served_is_forgotten() {
+    run(async {
+        let followed = Followed::new().await;
+        let tenant = Tenant::new(&followed.engine, &followed.spec).await;
+        execute(&mut tenant.connect().await, "CREATE TABLE commits (id bigserial PRIMARY KEY)").await.unwrap();
+        let backup = followed.back_up().await;
+        followed.follower.abort();
+        // What is restored can not serve: somebody else has the port that it is to have.
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let elsewhere = ClusterSpec { port: taken.local_addr().unwrap().port(), ..followed.spec.clone() };
+        let archive = followed.archive.archive();
+        followed.engine.restore_cluster(&elsewhere, &backup, Until::Latest, &archive).await.unwrap_err();
+        let log = followed.archive.log();
+        assert!(!log.is_empty() && !log.iter().any(|name| name.ends_with(".history")), "{log:?}");
+
+        // What was there serves again, and what it writes can be restored.
+        followed.engine.start(&followed.spec).await.unwrap();
+        let follower = follow(&followed.engine, &followed.spec, &followed.archive);
+        execute(&mut tenant.connect().await, "INSERT INTO commits DEFAULT VALUES").await.unwrap();
+        let written = Timestamp::now();
+        eventually("the log goes on", || async { followed.latest(&backup).await >= written }).await;
+        followed.restore(&tenant, &backup, Until::Latest).await.unwrap();
+        assert_eq!(count(&mut tenant.connect().await, "SELECT count(*) FROM commits").await, 1);
+        follower.abort();
+        followed.engine.remove(&followed.spec).await.unwrap();
+    });
+}
+
+#[test]
 fn a_cluster_is_backed_up_while_it_is_written_to_heavily() {
     run(async {
         let followed = Followed::new().await;
