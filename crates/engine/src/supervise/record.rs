@@ -1,6 +1,6 @@
 //! `process.json`: which process serves a cluster, kept so that the next control plane finds it again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -50,15 +50,14 @@ impl ProcessRecord {
         lives.then_some(pid)
     }
 
-    /// Puts the record on disk, whole or not at all.
+    /// Keeps the record, whole or not at all, for as long as the machine runs: no process lives longer, and a record of another boot
+    /// names none. So nobody who waits for the engine waits for a disk.
     pub fn write(&self, directory: &ClusterDirectory) -> io::Result<()> {
         let path = directory.process_record();
         let temporary = path.with_extension("json.new");
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        File::open(directory.root())?.sync_all()
+        fs::rename(&temporary, &path)
     }
 
     /// Forgets the process.
