@@ -9,6 +9,7 @@ use mainstay_types::ClusterName;
 use rustix::process::Signal;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::appearance::Appearances;
 use super::directory::{ClusterDirectory, ClusterLock};
 use super::launch::Launch;
 use super::log::EngineLog;
@@ -180,6 +181,7 @@ impl Supervision<'_> {
     ) -> Result<(), EngineError> {
         let begin = Instant::now();
         let log = EngineLog::new(self.directory);
+        let sockets = Appearances::of(&self.directory.run());
         loop {
             let patience = match readiness(process.pid()).await {
                 Readiness::Ready => return Ok(()),
@@ -194,7 +196,9 @@ impl Supervision<'_> {
                 return Err(EngineError::transient(format!("it was not ready after {patience:?}; it logged: {lines}")));
             }
             let [often, rarely] = LOOK_AGAIN;
-            tokio::time::sleep(if begin.elapsed() < QUICK_START { often } else { rarely }).await;
+            let pause = if begin.elapsed() < QUICK_START { often } else { rarely };
+            // Whether something has appeared or the time is over, it is looked again.
+            let _ = tokio::time::timeout(pause, sockets.next()).await;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! An engine outlives the control plane. Nothing that it needs goes through us: its output goes straight to a
 //! file, it runs in a session of its own, and what the next control plane must know to find it again is on disk.
 
+mod appearance;
 mod cluster;
 mod directory;
 mod file;

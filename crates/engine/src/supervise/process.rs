@@ -148,9 +148,9 @@ impl Process {
 }
 
 #[allow(unsafe_code)]
-fn watchable(pidfd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn watchable(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open until it is dropped and always gives the same descriptor; the `AsyncFd` owns it.
-    Ok(unsafe { AsyncFd::register(pidfd) }?)
+    Ok(unsafe { AsyncFd::register(descriptor) }?)
 }
 
 /// Waits for the end, reaps the process where it is our child, and keeps its log bounded meanwhile.
