@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{ClusterDirectory, admin_secret};
+use mainstay_engine::supervise::{ClusterDirectory, admin_secret, sync_file};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, Pipeline,
@@ -15,6 +15,7 @@ use redis::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
+use crate::data::USERS;
 use crate::user::ADMIN;
 
 /// The longest that a server may take to accept us.
@@ -78,6 +79,9 @@ impl Admin {
     }
 
     /// Puts the users on disk, in one write with all who ask for it meanwhile.
+    ///
+    /// Redis 7.0 leaves it to the system when its file gets there: a machine that lost its power could come back with a user who was
+    /// removed, or without those that stand for instances. Where the server waits for the disk itself, as Valkey does, little is left to do.
     pub async fn save_users(&self) -> Result<(), RedisError> {
         let ticket = self.saves.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut done = self.saves.done.lock().await;
@@ -87,6 +91,8 @@ impl Admin {
         // Who asked by now has made its change by now.
         let covered = self.saves.asked.load(Ordering::SeqCst);
         self.query::<()>(redis::cmd("ACL").arg("SAVE")).await?;
+        let data = self.directory.data();
+        tokio::task::spawn_blocking(move || sync_file(&data, USERS)).await.map_err(std::io::Error::other)??;
         *done = covered;
         Ok(())
     }

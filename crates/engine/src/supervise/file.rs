@@ -39,19 +39,29 @@ pub fn write_own_file(directory: &Path, name: &str, text: &str) -> Result<(), En
     })
 }
 
+/// Puts a file on disk that an engine has written anew under its name, and that it may not have put there itself.
+pub fn sync_file(directory: &Path, name: &str) -> io::Result<()> {
+    open(&directory.join(name))?.sync_all()?;
+    File::open(directory)?.sync_all()
+}
+
 /// Reads a file that lies where an engine can write. Whoever has taken the engine over may have put something else there:
 /// what is no file, leads elsewhere, or has no end is an error, and nothing that anybody waits for.
 pub fn read_file(path: impl AsRef<Path>) -> io::Result<String> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
     let mut text = String::new();
-    file.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
+    open(path.as_ref())?.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
     match text.len() as u64 {
         len if len > LONGEST_FILE => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than any of ours")),
         _ => Ok(text),
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
     }
 }
 
@@ -136,7 +146,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::super::directory::ClusterDirectory;
-    use super::{admin_secret, changed_file, read_file, write_derived_file, write_file};
+    use super::{admin_secret, changed_file, read_file, sync_file, write_derived_file, write_file};
     use crate::supervise::EngineUser;
 
     #[test]
@@ -164,6 +174,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", at("elsewhere")).unwrap();
         for name in ["pipe", "endless", "elsewhere", ".", "absent"] {
             assert!(read_file(at(name)).is_err(), "{name}");
+            assert!(sync_file(folder.path(), name).is_err(), "{name}");
             assert!(changed_file(folder.path(), name, "text").is_some());
         }
     }

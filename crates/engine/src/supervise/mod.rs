@@ -22,7 +22,7 @@ mod user;
 
 pub use cluster::{ClusterProcess, Readiness, Supervision, data_gone, refuse_another, refuse_taken_port};
 pub use directory::{ClusterDirectory, ClusterLock, DirectoryError};
-pub use file::{admin_secret, changed_file, read_file, write_derived_file, write_file, write_own_file};
+pub use file::{admin_secret, changed_file, read_file, sync_file, write_derived_file, write_file, write_own_file};
 pub use history::{CrashHistory, Decision, RestartPolicy};
 pub use launch::{Launch, confine};
 pub use listener::{busy_ports, listener_owner};

@@ -3,9 +3,10 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Layer, Options, kill_process, until, uri_of};
 
@@ -99,6 +100,33 @@ fn settings_that_somebody_changed_are_put_back() {
     }
     assert!(!std::fs::read_to_string(data.join("pg_hba.conf")).unwrap().contains("trust"));
     until("the settings are as before", REPAIRED, || (show() == before).then_some(()));
+}
+
+/// A server may be behind what was acknowledged after a machine lost its power: what it is to have is on record, and so is each password.
+#[test]
+fn users_that_a_cache_forgot_come_back_with_their_passwords() {
+    let mut layer = Layer::start(Options::default());
+    let wanted = json!({ "name": "jobs", "contract": "redis/v1", "plan": "shared", "engine": "redis" });
+    layer.api().post("/api/v1/instances?wait=60s", &wanted).expect(200);
+    let users = layer.data_dir().join("clusters/redis-shared/data/users.acl");
+    let before = std::fs::read(&users).unwrap();
+    let bound = layer.bind("jobs", "app");
+    let answer = || {
+        let mut client = Command::new("redis-cli");
+        let output = client.args(["-u", &uri_of(&bound), "--no-auth-warning", "PING"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(answer(), "PONG\n");
+    layer.stop();
+    assert_ne!(std::fs::read(&users).unwrap(), before);
+    std::fs::write(&users, &before).unwrap();
+
+    layer.restart();
+    until("the password works again", REPAIRED, || (answer() == "PONG\n").then_some(()));
+    let repairs = layer.events_of("v1.binding.repaired");
+    assert_eq!(repairs.len(), 1, "{repairs:?}");
+    assert_eq!(repairs[0]["payload"]["cause"], "the credential was missing in the engine");
+    assert_eq!(layer.api().get("/api/v1/instances/jobs").expect(200)["state"], "ready");
 }
 
 #[test]
