@@ -124,7 +124,7 @@ impl Cluster {
                     install::program(flavour, bin_dir).ok_or_else(|| install::not_installed(flavour, bin_dir))?;
                 self.directory.prepare(&config.user)?;
                 supervision.lock()?;
-                let how = self.data_directory(config, spec)?;
+                let how = self.data_directory(config, spec).await?;
                 // Nothing of a dead server can work in a directory that is new.
                 if how != StartKind::Initialised {
                     supervision.end_stragglers(&config.user).await?;
@@ -242,7 +242,7 @@ impl Cluster {
     }
 
     /// Sees to it that there is a data directory, and the right one.
-    fn data_directory(&self, config: &RedisConfig, spec: &ClusterSpec) -> Result<StartKind, EngineError> {
+    async fn data_directory(&self, config: &RedisConfig, spec: &ClusterSpec) -> Result<StartKind, EngineError> {
         let data = self.directory.data();
         match DataDirectory::look(&self.directory) {
             DataDirectory::Of(record) => {
@@ -258,8 +258,14 @@ impl Cluster {
             )),
             DataDirectory::Missing if spec.identity.is_some() => Err(data_gone(&spec.name, &data)),
             DataDirectory::Missing => {
-                data::initialise(&self.directory, &config.user)?;
-                Ok(StartKind::Initialised)
+                // The secret is drawn meanwhile: both wait for the same disk, and mostly for the same write of its file system's journal.
+                let (directory, user) = (self.directory.clone(), config.user.clone());
+                let initialised = tokio::task::spawn_blocking(move || data::initialise(&directory, &user));
+                let directory = self.directory.clone();
+                let drawn = tokio::task::spawn_blocking(move || admin_secret(&directory));
+                let failed = |error| EngineError::transient_from("the data directory could not be made", error);
+                let (initialised, drawn) = tokio::try_join!(initialised, drawn).map_err(failed)?;
+                initialised.and(drawn).map(|_| StartKind::Initialised)
             }
         }
     }

@@ -37,13 +37,13 @@ pub(crate) async fn bind(
     if !instance::exists(cluster, instance).await.map_err(attempt())? {
         return Err(EngineError::transient(format!("instance {} is not on cluster {} yet", instance.id, spec.name)));
     }
-    let rules = observe::rules(cluster, spec.plan).await?;
+    let commands = observe::commands(cluster, spec.plan).await?;
     let (username, hash) = (credential.username(), hashed(password));
     cluster.verifiers.forget(&username);
     let set = redis::cmd("ACL")
         .arg("SETUSER")
         .arg(&username)
-        .arg(Wanted::of(spec.plan, &rules, credential).acl(&hash))
+        .arg(Wanted::of(spec.plan, credential).acl(&hash, &commands))
         .clone();
     let bound = async {
         cluster.admin.query::<()>(&set).await?;

@@ -16,19 +16,14 @@ use crate::settings::SHARED_SESSIONS_OF_ONE;
 use crate::user::{self, ADMIN, Note, User};
 use crate::{data, gate, marker, offering, rights, script};
 
-/// What a credential of a cluster is allowed.
+/// What a credential of a cluster is allowed, as the server tells it: in an order and with a wording of its own, which differ between
+/// versions.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Rules {
-    /// As we say it.
-    pub commands: Vec<&'static str>,
-    /// As the server tells it: in an order and with a wording of its own, which differ between versions.
-    pub told: Vec<String>,
-}
+pub(crate) struct Rules(Vec<String>);
 
 /// What a credential should be.
 #[derive(Debug)]
-pub(crate) struct Wanted<'a> {
-    rules: &'a Rules,
+pub(crate) struct Wanted {
     /// Sorted.
     patterns: Vec<String>,
     note: Note,
@@ -44,17 +39,23 @@ struct Seen {
     info: Info,
 }
 
+/// The commands of a server that credentials are allowed.
+pub(crate) async fn commands(cluster: &Cluster, plan: Plan) -> Result<Vec<&'static str>, EngineError> {
+    let setinfo = redis::cmd("COMMAND").arg("INFO").arg(rights::SETINFO).clone();
+    let asked = cluster.admin.query(&setinfo).await;
+    let (setinfo,): (redis::Value,) = asked.map_err(failed("the server's commands could not be read"))?;
+    Ok(rights::commands(plan, setinfo != redis::Value::Nil))
+}
+
 /// What a server's rules for credentials are, asked once: a user that nobody can be is made, read, and removed.
-pub(crate) async fn rules(cluster: &Cluster, plan: Plan) -> Result<Arc<Rules>, EngineError> {
+async fn rules(cluster: &Cluster, plan: Plan) -> Result<Arc<Rules>, EngineError> {
     const PROBE: &str = "mainstay-rules";
     let mut known = cluster.rules.lock().await;
     if let Some(rules) = &*known {
         return Ok(rules.clone());
     }
     let attempt = || failed("the server's form of rules could not be read");
-    let setinfo = redis::cmd("COMMAND").arg("INFO").arg(rights::SETINFO).clone();
-    let (setinfo,): (redis::Value,) = cluster.admin.query(&setinfo).await.map_err(attempt())?;
-    let commands = rights::commands(plan, setinfo != redis::Value::Nil);
+    let commands = commands(cluster, plan).await?;
     let probe = redis::pipe()
         .atomic()
         .cmd("ACL")
@@ -72,7 +73,7 @@ pub(crate) async fn rules(cluster: &Cluster, plan: Plan) -> Result<Arc<Rules>, E
         .clone();
     let (lines,): (Vec<String>,) = cluster.admin.query_all(&probe).await.map_err(attempt())?;
     let told = user::parse_list(&lines).remove(PROBE).map(|probe| probe.rules).unwrap_or_default();
-    Ok(known.insert(Arc::new(Rules { commands, told })).clone())
+    Ok(known.insert(Arc::new(Rules(told))).clone())
 }
 
 /// The users of a server.
@@ -114,7 +115,7 @@ pub(crate) async fn look(
         let verifier = found.and_then(|user| user.passwords.first()).map(|hash| Digest::of(hash.as_bytes()));
         let sessions = seen.sessions.get(&username).copied().unwrap_or(0);
         let known = cluster.verifiers.known_throughout(&before, username, verifier);
-        let presence = match credential_presence(&Wanted::of(spec.plan, &rules, credential), known, found) {
+        let presence = match credential_presence(&Wanted::of(spec.plan, credential), &rules, known, found) {
             Presence::Present if has_too_many(spec.plan, sessions) => {
                 Presence::Drifted { how: format!("it has {sessions} sessions of {SHARED_SESSIONS_OF_ONE}") }
             }
@@ -245,22 +246,22 @@ impl Rules {
             rules.sort();
             rules
         };
-        self.told.first() == rules.first() && sorted(&self.told) == sorted(rules)
+        self.0.first() == rules.first() && sorted(&self.0) == sorted(rules)
     }
 }
 
-impl<'a> Wanted<'a> {
+impl Wanted {
     /// What a credential should be on a cluster of this plan.
-    pub fn of(plan: Plan, rules: &'a Rules, credential: &CredentialSpec) -> Self {
+    pub fn of(plan: Plan, credential: &CredentialSpec) -> Self {
         let prefix = rights::prefix(plan, &credential.instance);
-        Self { rules, patterns: vec![format!("&{prefix}*"), format!("~{prefix}*")], note: Note::of(credential) }
+        Self { patterns: vec![format!("&{prefix}*"), format!("~{prefix}*")], note: Note::of(credential) }
     }
 
-    /// The rules that make it so, all that it was before being forgotten, with this password's hash.
-    pub fn acl(&self, hash: &str) -> Vec<String> {
+    /// The rules that make it so, all that it was before being forgotten, with this password's hash and these commands.
+    pub fn acl(&self, hash: &str, commands: &[&'static str]) -> Vec<String> {
         let mut rules = vec!["reset".to_owned(), "on".to_owned(), format!("#{hash}")];
         rules.extend(self.patterns.iter().cloned());
-        rules.extend(self.rules.commands.iter().map(|&rule| rule.to_owned()));
+        rules.extend(commands.iter().map(|&rule| rule.to_owned()));
         rules.push(self.note.selector());
         rules
     }
@@ -275,7 +276,7 @@ fn instance_presence(found: Option<&User>) -> Presence {
     }
 }
 
-fn credential_presence(wanted: &Wanted<'_>, verifier: Option<Digest>, found: Option<&User>) -> Presence {
+fn credential_presence(wanted: &Wanted, rules: &Rules, verifier: Option<Digest>, found: Option<&User>) -> Presence {
     let Some(user) = found else { return Presence::Missing };
     let password = match user.passwords.as_slice() {
         [one] => Ok(Digest::of(one.as_bytes())),
@@ -285,7 +286,7 @@ fn credential_presence(wanted: &Wanted<'_>, verifier: Option<Digest>, found: Opt
         _ if !user.enabled => "it may not log in".to_owned(),
         Err(count) => format!("it has {count} passwords"),
         Ok(found) if verifier.is_some_and(|known| known != found) => "its password was changed".to_owned(),
-        _ if !wanted.rules.are(&user.rules) => "its commands are others".to_owned(),
+        _ if !rules.are(&user.rules) => "its commands are others".to_owned(),
         _ if user.patterns != wanted.patterns => format!("it reaches {}", user.patterns.join(" ")),
         _ if user.selectors => "it has rights besides those of a binding".to_owned(),
         _ if user.note.as_ref() != Some(&wanted.note) => "it ends at another time".to_owned(),
@@ -317,17 +318,14 @@ mod tests {
 
     #[test]
     fn credentials_are_judged() {
-        let rules = Rules { commands: vec!["-@all", "+get", "+set"], told: words(&["-@all", "+get", "+set"]) };
-        let wanted = Wanted {
-            rules: &rules,
-            patterns: words(&["&x:*", "~x:*"]),
-            note: Note { instance: "x".to_owned(), valid_until: 9 },
-        };
-        let judge = |user: User| match credential_presence(&wanted, Some(Digest::of(b"aa")), Some(&user)) {
+        let rules = Rules(words(&["-@all", "+get", "+set"]));
+        let wanted =
+            Wanted { patterns: words(&["&x:*", "~x:*"]), note: Note { instance: "x".to_owned(), valid_until: 9 } };
+        let judge = |user: User| match credential_presence(&wanted, &rules, Some(Digest::of(b"aa")), Some(&user)) {
             Presence::Drifted { how } => how,
             other => format!("{other:?}"),
         };
-        assert_eq!(credential_presence(&wanted, None, None), Presence::Missing);
+        assert_eq!(credential_presence(&wanted, &rules, None, None), Presence::Missing);
         for (user, expected) in [
             (good(), "Present"),
             (User { enabled: false, ..good() }, "it may not log in"),

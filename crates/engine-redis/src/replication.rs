@@ -103,12 +103,12 @@ impl RedisEngine {
         from: &ClusterSpec,
     ) -> Result<(), EngineError> {
         let (copy, original) = (self.running(to).await?, source.running(from).await?);
-        let rules = observe::rules(&copy, to.plan).await?;
+        let allowed = observe::commands(&copy, to.plan).await?;
         let copied = async {
             let (theirs, ours) = (observe::users(&original).await?, observe::users(&copy).await?);
             let mut commands = redis::pipe();
             for (name, user) in theirs.iter().filter(|(name, _)| user::belongs_to_tenants(name)) {
-                let set = commands.cmd("ACL").arg("SETUSER").arg(name).arg(user.acl(&rules.commands));
+                let set = commands.cmd("ACL").arg("SETUSER").arg(name).arg(user.acl(&allowed));
                 set.ignore();
             }
             let gone = ours.keys().filter(|name| user::belongs_to_tenants(name) && !theirs.contains_key(*name));

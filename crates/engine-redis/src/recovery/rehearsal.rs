@@ -142,9 +142,9 @@ async fn become_owner(
     prefix: &str,
 ) -> Result<MultiplexedConnection, EngineError> {
     let attempt = || failed("the owner's assertions could not be asked");
-    let rules = observe::rules(&scratch.cluster, spec.plan).await?;
+    let commands = observe::commands(&scratch.cluster, spec.plan).await?;
     let mut user = redis::cmd("ACL").arg("SETUSER").arg(OWNER).arg(&["reset", "on", "nopass"]).clone();
-    user.arg(format!("~{prefix}*")).arg(format!("&{prefix}*")).arg(&rules.commands);
+    user.arg(format!("~{prefix}*")).arg(format!("&{prefix}*")).arg(&commands);
     scratch.cluster.admin.query::<()>(&user).await.map_err(attempt())?;
     let mut connection = scratch.cluster.admin.connect_apart(0).await.map_err(attempt())?;
     redis::cmd("AUTH").arg(OWNER).arg("").query_async::<()>(&mut connection).await.map_err(attempt())?;
