@@ -55,7 +55,8 @@ pub(crate) struct Verifier(String);
 /// One change of the accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// There is an account with these limits.
+    /// There is an account with these limits, which nobody comes into yet. The server has to read of it before it reads of a user in
+    /// it: 2.9.10 ends with a nil pointer when somebody asks `$SYS.REQ.SERVER.PING.CONNZ` whose account is as new as himself.
     Open { account: String, limits: Limits },
     /// Nobody comes into the account any more.
     Close { account: String },
@@ -116,19 +117,6 @@ impl Accounts {
             }
         }
         Ok(())
-    }
-
-    /// Whether whoever came in before still does, with the same password.
-    pub fn has_all_of(&self, before: &Self) -> bool {
-        before.accounts.iter().all(|(name, before)| {
-            self.accounts.get(name).is_some_and(|account| {
-                let is_kept = |(name, before): (&String, &User)| {
-                    account.users.get(name).is_some_and(|user| user.verifier == before.verifier)
-                };
-                (account.closing, account.restoring) == (before.closing, before.restoring)
-                    && before.users.iter().all(is_kept)
-            })
-        })
     }
 
     fn open(&mut self, name: String, limits: Limits, capacity: &Capacity) -> Result<(), EngineError> {
@@ -227,26 +215,6 @@ mod tests {
             users.push(accounts.accounts.get("a").map(|account| account.users.len()));
         }
         assert_eq!(users, [Some(0), Some(1), Some(1), Some(0), Some(0), Some(0), None]);
-    }
-
-    #[test]
-    fn what_is_added_takes_nothing_away() {
-        let mut accounts = accounts();
-        let takes_away = |accounts: &mut Accounts, change| {
-            let before = accounts.clone();
-            accounts.apply(change, &Capacity::UNBOUNDED).unwrap();
-            !accounts.has_all_of(&before)
-        };
-        let (account, user) = ("a".to_owned(), "u".to_owned());
-        assert!(!takes_away(&mut accounts, open("a")));
-        assert!(!takes_away(&mut accounts, admit("a", "u")));
-        assert!(!takes_away(&mut accounts, admit("a", "v")));
-        let credential = User { verifier: Verifier("$2a$04$z".to_owned()), valid_until: Timestamp::EPOCH };
-        let another = Change::Admit { account: account.clone(), user: user.clone(), credential };
-        assert!(takes_away(&mut accounts, another));
-        assert!(takes_away(&mut accounts, Change::Dismiss { account: account.clone(), user }));
-        assert!(takes_away(&mut accounts, Change::Close { account: account.clone() }));
-        assert!(takes_away(&mut accounts, Change::Forget { account }));
     }
 
     #[test]

@@ -31,8 +31,14 @@ impl Capacity {
         Self {
             storage_mib: machine.disk_mib,
             memory_mib: machine.memory_mib / MEMORY_SHARE,
-            connections: machine.open_files.saturating_sub(FILES_FOR_STREAMS).max(machine.open_files / 2),
+            connections: Self::connections(),
         }
+    }
+
+    /// The connections among it, which are asked for with every change of an account.
+    pub fn connections() -> u64 {
+        let files = Machine::open_files();
+        files.saturating_sub(FILES_FOR_STREAMS).max(files / 2)
     }
 
     /// Refuses limits that go beyond what is left when the others have all that they were promised.

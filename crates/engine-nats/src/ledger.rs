@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 
 use mainstay_engine::EngineError;
-use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_derived_file, write_file};
+use mainstay_engine::supervise::{ClusterDirectory, EngineUser, write_file};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::accounts::{Accounts, FORMAT, Verifier};
@@ -42,21 +42,12 @@ pub(crate) fn read(directory: &ClusterDirectory, secret: &SecretString) -> Resul
     }
 }
 
-/// Writes the accounts, whole or not at all.
-///
-/// What was taken away is on disk when this returns, so that no password that was refused once works again. What was
-/// added waits for no disk: a machine that loses its power forgets it at worst, and it is seen to be missing then.
-pub(crate) fn write(
-    directory: &ClusterDirectory,
-    before: Option<&Accounts>,
-    accounts: &Accounts,
-) -> Result<(), EngineError> {
+/// Writes the accounts, whole or not at all, and sees them on disk: a machine that loses its power finds every account that was
+/// acknowledged, and lets in nobody who was refused.
+pub(crate) fn write(directory: &ClusterDirectory, accounts: &Accounts) -> Result<(), EngineError> {
     let text = serde_json::to_string_pretty(accounts)
         .map_err(|error| EngineError::transient_from("the accounts could not be written down", error))?;
     let ourselves = EngineUser::ourselves()
         .map_err(|error| EngineError::transient_from("the user that we run as is not known", error))?;
-    match before {
-        Some(before) if accounts.has_all_of(before) => write_derived_file(directory.root(), NAME, &text, &ourselves),
-        _ => write_file(directory.root(), NAME, &text, &ourselves),
-    }
+    write_file(directory.root(), NAME, &text, &ourselves)
 }

@@ -109,7 +109,7 @@ impl Register {
         *self.current() = None;
         self.with(cluster, |current| {
             let text = render(cluster, &current.accounts)?;
-            write(cluster, None, &current.accounts, &text)?;
+            write(cluster, &current.accounts, &text)?;
             // What a starting server finds, it has read once it answers.
             current.in_force = Some(text);
             Ok(())
@@ -166,26 +166,31 @@ impl Register {
         let text = render(cluster, &next)?;
         let found = read_file(cluster.directory.data().join(FILE));
         let is_written = found.is_ok_and(|found| found == text);
+        let kept = next.clone();
         let before = self.with(cluster, |current| {
             let is_read = is_written && current.in_force.as_ref() == Some(&text);
             if is_read {
                 // What the server does not know of may be another all the same.
-                ledger::write(&cluster.directory, Some(&current.accounts), &next)?;
+                ledger::write(&cluster.directory, &next)?;
                 current.accounts = next;
                 return Ok(None);
             }
             let before = mem::replace(&mut current.accounts, next);
             (current.in_force, current.reading) = (None, true);
-            match write(cluster, Some(&before), &current.accounts, &text) {
+            match write_for_server(cluster, &text) {
                 Ok(()) => Ok(Some(before)),
                 Err(error) => restore(cluster, current, before).and(Err(error)),
             }
         })??;
         let Some(before) = before else { return Ok(()) };
+        // Put on disk while the server reads. Nobody has an answer yet: what only one of the two has after a crash is done again.
+        let directory = cluster.directory.clone();
+        let keep = tokio::task::spawn_blocking(move || ledger::write(&directory, &kept));
         let reading = Reading(self);
-        let read = reload(cluster, process).await;
+        let (read, kept) = futures::future::join(reload(cluster, process), keep).await;
         drop(reading);
-        self.with(cluster, |current| match read {
+        let kept = kept.map_err(|error| EngineError::transient_from("the accounts could not be written down", error));
+        self.with(cluster, |current| match read.and(kept.and_then(|kept| kept)) {
             Ok(()) => {
                 current.in_force = Some(text);
                 Ok(())
@@ -230,7 +235,7 @@ fn render(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError>
         cluster: &cluster.name,
         address: cluster.address,
         keeper: &names::keeper(&cluster.secret()?),
-        connections: Capacity::look(&cluster.config.clusters_dir).connections,
+        connections: Capacity::connections(),
         encrypted: cluster.is_certified(),
         confines_accounts: cluster.admin.confines_accounts(),
     };
@@ -238,8 +243,12 @@ fn render(cluster: &Cluster, accounts: &Accounts) -> Result<String, EngineError>
 }
 
 /// Writes both files: ours, and the server's with this text.
-fn write(cluster: &Cluster, before: Option<&Accounts>, accounts: &Accounts, text: &str) -> Result<(), EngineError> {
-    ledger::write(&cluster.directory, before, accounts)?;
+fn write(cluster: &Cluster, accounts: &Accounts, text: &str) -> Result<(), EngineError> {
+    ledger::write(&cluster.directory, accounts)?;
+    write_for_server(cluster, text)
+}
+
+fn write_for_server(cluster: &Cluster, text: &str) -> Result<(), EngineError> {
     // Written anew from ours whenever the server is started.
     write_derived_file(&cluster.directory.data(), FILE, text, &cluster.config.user)
 }
@@ -248,7 +257,7 @@ fn write(cluster: &Cluster, before: Option<&Accounts>, accounts: &Accounts, text
 fn restore(cluster: &Cluster, current: &mut Current, before: Accounts) -> Result<(), EngineError> {
     (current.accounts, current.reading) = (before, false);
     let text = render(cluster, &current.accounts)?;
-    write(cluster, None, &current.accounts, &text)
+    write(cluster, &current.accounts, &text)
 }
 
 /// Has the server read its file again, and waits until it has.

@@ -33,8 +33,12 @@ impl Machine {
         let existing = clusters_dir.ancestors().find(|ancestor| ancestor.exists());
         let disk = existing.and_then(|path| rustix::fs::statvfs(path).ok());
         let disk_mib = disk.map_or(UNKNOWN_DISK_MIB, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) >> 20);
-        let open_files = getrlimit(Resource::Nofile).maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
-        Self { memory_mib, cores, disk_mib, open_files }
+        Self { memory_mib, cores, disk_mib, open_files: Self::open_files() }
+    }
+
+    /// How many files, and so connections, one engine's process may have open: to be asked for alone where nothing else is wanted.
+    pub fn open_files() -> u64 {
+        getrlimit(Resource::Nofile).maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES))
     }
 }
 
