@@ -64,6 +64,14 @@ impl Custody {
         }
     }
 
+    /// Keeps a secret at a path where there is none.
+    pub async fn put_new(&self, path: &SecretPath, secret: &SecretString) -> Result<(), RecordError> {
+        match self.change(path, Expect::Absent, Some(secret)).await? {
+            true => Ok(()),
+            false => Err(RecordError::Contended { path: path.clone() }),
+        }
+    }
+
     /// The secret at a path, which is generated first where there is none: [`SECRET_LENGTH`](crate::SECRET_LENGTH)
     /// letters and digits from the operating system's generator. However many call this at once, all get the same.
     pub async fn generate(&self, path: &SecretPath) -> Result<SecretString, RecordError> {

@@ -14,6 +14,7 @@ use mainstay_types::{BindingId, Generation, InstanceId};
 
 use crate::control::{Control, SubmitError, spec};
 use crate::credentials::{credential_spec, instance_spec, secret_path};
+use crate::draw::draw_secret;
 
 /// What a step is carried out with.
 #[derive(Clone)]
@@ -120,10 +121,18 @@ impl Attempt {
         repaired: Option<String>,
     ) -> Result<(), AttemptError> {
         let Some((instance, credential)) = self.credential(binding, generation) else { return Ok(()) };
-        let password = self.control.custody().generate(&secret_path(binding, generation)).await;
-        let password = password.map_err(AttemptError::Custody)?;
-        let spec = spec(&self.cluster);
-        match self.engine.bind(&spec, &instance_spec(&instance), &credential, &password).await {
+        let (custody, path) = (self.control.custody(), secret_path(binding, generation));
+        let known = custody.get(&path).await.map_err(AttemptError::Custody)?;
+        let is_new = known.is_none();
+        let password = known.unwrap_or_else(draw_secret);
+        let keep = async { if is_new { custody.put_new(&path, &password).await } else { Ok(()) } };
+        let (spec, instance) = (spec(&self.cluster), instance_spec(&instance));
+        // Kept while the engine takes it, so that the two wait for the disk together. Nobody is told it before both have it, and
+        // where one of them has not, the next attempt finds the one that is kept, or draws another.
+        let (kept, bound) =
+            futures::future::join(keep, self.engine.bind(&spec, &instance, &credential, &password)).await;
+        kept.map_err(AttemptError::Custody)?;
+        match bound {
             Ok(()) => {
                 let valid_until = credential.valid_until;
                 self.report(CredentialApplied { binding: binding.clone(), generation, valid_until, repaired }).await

@@ -306,10 +306,15 @@ impl Worker {
         match target {
             Target::Cluster => {
                 // Whatever came of it, only a new look tells how the cluster is now. What a start was for does not wait for the
-                // look: a cluster that has started serves, as far as anybody knows.
+                // look: a cluster that has started serves, as far as anybody knows. Where nothing was ready on it before, nothing can
+                // be missing, and the look does not keep the server from its first instance.
                 self.next_look = Instant::now();
                 if outcome.is_ok() {
                     let started = matches!(step, Step::Start { .. });
+                    if started && !self.has_ready_instances() {
+                        self.next_look += self.observe_every;
+                        self.control.troubles().looked(&self.name, &Health::Serving);
+                    }
                     self.observation = started.then(just_started);
                     if let Step::Move { instance } = &step {
                         self.control.troubles().clear(instance);
@@ -329,6 +334,11 @@ impl Worker {
             }
             Target::Journal => {}
         }
+    }
+
+    fn has_ready_instances(&self) -> bool {
+        let view = self.control.view();
+        view.instances_on(&self.name).any(|instance| instance.state == InstanceState::Ready)
     }
 
     /// What was seen of an instance before a step on it is out of date after the step.
