@@ -1,9 +1,11 @@
 //! A full disk: what needs room is refused with the reason and the remedy, nothing is damaged, and when there is room
 //! again everything goes on by itself.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use crate::harness::{
@@ -115,6 +117,104 @@ fn a_server_that_fills_the_disk_itself_comes_back_with_every_acknowledged_row() 
     until("the layer is ready", PATIENCE, || layer.is_ready().then_some(()));
     layer.create("more");
     expect_whole(layer);
+}
+
+#[test]
+fn caches_that_fill_the_disk_say_so_and_keep_every_acknowledged_key() {
+    if !may_mount() {
+        return;
+    }
+    let layer = on_small_disk();
+    let api = layer.api();
+    // One server goes on and refuses writes; the other acknowledges nothing that is not on disk, and ends where it can not be.
+    let [durable, synced] = ["durable", "synced"].map(|persistence| {
+        let wanted =
+            json!({ "name": persistence, "contract": "redis/v1", "parameters": { "persistence": persistence } });
+        api.post("/api/v1/instances?wait=60s", &wanted).expect(200);
+        Cache { name: persistence, uri: uri_of(&layer.bind(persistence, "web")), keys: 0 }
+    });
+    for (mut cache, expected, reason) in [
+        (durable, "No space left on device", "its append-only file can not be written: is the disk full?"),
+        (synced, "Server closed the connection", "its process exited with code 1"),
+    ] {
+        let filler = Filler::leave(&layer.data_dir(), LITTLE);
+        let refusal = cache.fill();
+        assert!(refusal.contains(expected), "{refusal}");
+        println!("{} MB were acknowledged before: {refusal}", cache.keys);
+        let instance = || api.get(&format!("/api/v1/instances/{}", cache.name)).expect(200);
+        let told = || instance()["reason"].as_str().is_some_and(|told| told.contains(reason)).then_some(());
+        match cache.name {
+            "durable" => {
+                until("the instance says why", PATIENCE, told);
+                assert_eq!(instance()["state"], "degraded");
+            }
+            _ => drop(until("the end of the server is on record", PATIENCE, || {
+                let ends = layer.events_of("v1.engine.restarted");
+                ends.into_iter().find(|end| end["payload"]["cause"].as_str().unwrap().contains(reason))
+            })),
+        }
+        // What was there is read all the while.
+        until("its keys are read", PATIENCE, || cache.has_every_key().then_some(()));
+
+        drop(filler);
+        let emptied = Instant::now();
+        until("it takes keys again", PATIENCE, || cache.put().is_ok().then_some(()));
+        println!("{}: keys are taken again {:?} after there is room", cache.name, emptied.elapsed());
+        until("the instance is ready", PATIENCE, || (instance()["state"] == "ready").then_some(()));
+        assert!(cache.has_every_key());
+        let record =
+            layer.data_dir().join("clusters").join(instance()["cluster"].as_str().unwrap()).join("process.json");
+        let process: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+        kill_process(process["pid"].as_i64().unwrap().try_into().unwrap());
+        until("its keys outlive it", PATIENCE, || cache.has_every_key().then_some(()));
+        until("the instance is ready again", PATIENCE, || (instance()["state"] == "ready").then_some(()));
+    }
+    expect_whole(layer);
+}
+
+/// A cache with keys of a megabyte each, by number.
+struct Cache {
+    name: &'static str,
+    uri: String,
+    keys: usize,
+}
+
+impl Cache {
+    /// Puts keys until one is refused, and gives the refusal.
+    fn fill(&mut self) -> String {
+        while self.keys < 1_000 {
+            if let Err(refusal) = self.put() {
+                return refusal;
+            }
+        }
+        panic!("the disk does not get full");
+    }
+
+    fn put(&mut self) -> Result<(), String> {
+        let key = self.keys.to_string();
+        let answer = self.ask(&["-x", "SET", &key], &"x".repeat(1 << 20));
+        if answer != "OK" {
+            return Err(answer);
+        }
+        self.keys += 1;
+        Ok(())
+    }
+
+    fn has_every_key(&self) -> bool {
+        let script = (0..self.keys).map(|key| format!("STRLEN {key}\n")).collect::<String>();
+        self.ask(&[], &script).lines().filter(|length| *length == (1 << 20).to_string()).count() == self.keys
+    }
+
+    /// What redis-cli shows, on either of its outputs.
+    fn ask(&self, arguments: &[&str], input: &str) -> String {
+        let mut client = Command::new("redis-cli");
+        client.args(["-u", &self.uri, "--no-auth-warning"]).args(arguments);
+        let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // One that was hung up on does not read.
+        let _ = client.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = client.wait_with_output().unwrap();
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat().trim().to_owned()
+    }
 }
 
 fn on_small_disk() -> Layer {
