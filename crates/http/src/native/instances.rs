@@ -311,7 +311,11 @@ async fn refuse_missing_engine(api: &Api, contract: &ContractRef, engine: Option
 fn body(api: &Api, view: &View, instance: &Instance) -> InstanceBody {
     let cluster = view.cluster(&instance.cluster);
     let (state, reason) = instance.visible_state(cluster.map(|cluster| &**cluster));
-    let reason = reason.map(str::to_owned).or_else(|| api.control.trouble_with(&instance.id));
+    // What is wrong now is told also where the journal can not take it, as on a disk that is full.
+    let reason = reason
+        .map(str::to_owned)
+        .or_else(|| api.control.trouble_with(&instance.id))
+        .or_else(|| api.control.trouble_with_cluster(&instance.cluster));
     let host = api.control.engine(&instance.engine).map(|engine| engine.host().to_string());
     InstanceBody {
         id: instance.id.to_string(),
