@@ -14,7 +14,7 @@ use super::sftp::SftpServer;
 use super::{Failure, Listed, unfinished};
 
 /// How long an answer is waited for, beside the time that its bytes take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The slowest line that is put up with: 1 Mbit/s, on which a pack takes two minutes.
 const SLOWEST_BYTES_PER_SECOND: u64 = 128 << 10;
@@ -112,7 +112,7 @@ impl Remote {
                 let operator = match self {
                     Self::Store(operator) | Self::WebDav(operator) => operator,
                     Self::Sftp(server) => {
-                        let listed = in_time(server.list(&folder)).await?;
+                        let listed = server.list(&folder).await?;
                         let (folders, files): (Vec<_>, Vec<_>) =
                             listed.into_iter().partition(|listed| listed.path.ends_with('/'));
                         open.extend(folders.into_iter().map(|folder| folder.path));

@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
 use tokio::process::{Child, Command};
 
 use super::Listed;
+use super::remote::PATIENCE;
 
 /// How long a server may take to let somebody in.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(20);
@@ -123,7 +124,7 @@ impl SftpServer {
     /// The files in a folder, and the folders, whose names end in a slash. The folder's name ends in one, or is empty.
     pub(super) async fn list(&self, folder: &str) -> Result<Vec<Listed>> {
         let lease = self.0.lease().await?;
-        let listed = list(&mut lease.session.sftp.fs(), &self.0.root, folder).await;
+        let listed = list(&mut lease.session.sftp.fs(), &self.0.root.join(folder), folder, PATIENCE).await;
         lease.end(listed)
     }
 }
@@ -278,14 +279,20 @@ async fn make_folders(fs: &mut Fs, path: &Path) {
     }
 }
 
-async fn list(fs: &mut Fs, root: &Path, folder: &str) -> std::result::Result<Vec<Listed>, SftpError> {
-    let folder_here = match fs.open_dir(root.join(folder)).await {
+/// Each request is waited for by itself: the names of a large folder come in many batches.
+async fn list(
+    fs: &mut Fs,
+    place: &Path,
+    folder: &str,
+    patience: Duration,
+) -> std::result::Result<Vec<Listed>, SftpError> {
+    let folder_here = match in_time(fs.open_dir(place), patience).await {
         Err(error) if is_absent(&error) => return Ok(Vec::new()),
         found => found?,
     };
     let mut entries = Box::pin(folder_here.read_dir());
     let mut listed = Vec::new();
-    while let Some(entry) = entries.try_next().await? {
+    while let Some(entry) = in_time(entries.try_next(), patience).await? {
         let Some(name) = entry.filename().to_str().filter(|name| !matches!(*name, "." | "..")) else { continue };
         let metadata = entry.metadata();
         let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
@@ -300,6 +307,14 @@ async fn list(fs: &mut Fs, root: &Path, folder: &str) -> std::result::Result<Vec
     Ok(listed)
 }
 
+async fn in_time<T>(
+    request: impl Future<Output = std::result::Result<T, SftpError>>,
+    patience: Duration,
+) -> std::result::Result<T, SftpError> {
+    let unanswered = || std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {patience:?}"));
+    tokio::time::timeout(patience, request).await.unwrap_or_else(|_| Err(unanswered().into()))
+}
+
 /// Servers say no more than that it did not work.
 async fn is_full(fs: &mut Fs, root: &Path, len: u64) -> bool {
     fs.statvfs(root).await.is_ok_and(|found| found.bavail.saturating_mul(found.frsize) < len)
@@ -307,4 +322,56 @@ async fn is_full(fs: &mut Fs, root: &Path, len: u64) -> bool {
 
 fn is_absent(error: &SftpError) -> bool {
     matches!(error, SftpError::SftpError(SftpErrorKind::NoSuchFile, _))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    use openssh_sftp_client::{Sftp, SftpOptions};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::process::Command;
+
+    use super::list;
+
+    /// Debian's and Fedora's; without either there is nobody to ask.
+    const SERVERS: [&str; 2] = ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server"];
+    /// How long each answer is on its way.
+    const DELAY: Duration = Duration::from_millis(60);
+    const PATIENCE: Duration = Duration::from_secs(2);
+    /// So many that their names take longer than that, a hundred in an answer.
+    const FILES: usize = 6000;
+
+    #[tokio::test]
+    async fn a_large_folder_may_take_longer_than_an_answer() {
+        let Some(server) = SERVERS.iter().find(|server| Path::new(server).exists()) else { return };
+        let directory = tempfile::tempdir().unwrap();
+        for file in 0..FILES {
+            std::fs::write(directory.path().join(file.to_string()), "").unwrap();
+        }
+        let mut command = Command::new(server);
+        let mut server = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let (input, mut output) = (server.stdin.take().unwrap(), server.stdout.take().unwrap());
+        let (mut line, end) = tokio::io::duplex(64 << 10);
+        tokio::spawn(async move {
+            let mut answer = vec![0; 64 << 10];
+            while let Ok(len @ 1..) = output.read(&mut answer).await {
+                tokio::time::sleep(DELAY).await;
+                if line.write_all(&answer[..len]).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let sftp = Sftp::new(input, end, SftpOptions::new()).await.unwrap();
+        let begun = Instant::now();
+        let listed = list(&mut sftp.fs(), directory.path(), "packs/", PATIENCE).await.unwrap();
+        assert_eq!(listed.len(), FILES);
+        assert!(begun.elapsed() > PATIENCE, "it was no slow line: {:?}", begun.elapsed());
+        assert!(
+            list(&mut sftp.fs(), directory.path(), "packs/", DELAY / 4).await.is_err(),
+            "each answer is waited for"
+        );
+    }
 }
