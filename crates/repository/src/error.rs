@@ -63,7 +63,13 @@ pub enum MirrorError {
         crate::keeper::FILE
     )]
     Kept { location: Location },
-    #[error("the repository cannot be read")]
+    #[error(
+        "the copy at {location} is ahead of its repository, which was put back as it was earlier, and the copy is left as it is; put the \
+         repository back from the copy, file by file, or remove {} there if the copy is to lose what is newer",
+        crate::mirror::MARKER
+    )]
+    Ahead { location: Location },
+    #[error("the repository cannot be used")]
     From(#[source] Trouble),
     #[error(
         "{missing} is not at {location}, and the copy is left as it is; see that the disk is mounted, or put back from the copy what is lost"

@@ -7,6 +7,8 @@
 //! LOCATION/index/<sequence>-<random>     sealed: which chunks lie where, which contents are of which chunks, whose they are
 //! LOCATION/documents/<kind>/<name>       sealed, small
 //! LOCATION/locks/<id>                    plain: who writes
+//! LOCATION/copies/<id>.json              plain: how often a copy was brought up to date
+//! LOCATION/mainstay-mirror.json          plain, in a copy: the same, and how far it came
 //! LOCATION/unfinished/                   what has no name yet
 //! ```
 //!

@@ -3,6 +3,10 @@
 //! All files but documents are written once, so that a copy is what is missing there: packs first, then index records, then
 //! documents, so that whatever the copy lists it has. What is gone here is removed there afterwards, but nothing that this
 //! repository should have and has lost.
+//!
+//! A repository that was put back as it was earlier would take what its copy has of the time since for what is gone. So each run has a
+//! number, which stands here before it stands there: a copy that knows of a run which the repository does not know of is ahead, and is
+//! left alone. That is no question of which names or sequences there are: those go on in either.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,6 +15,7 @@ use futures::{StreamExt, stream};
 use mainstay_dataplane::Trouble;
 use mainstay_types::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::document::{self, DOCUMENTS};
 use crate::files::{Failure, Files, Listed};
@@ -25,7 +30,10 @@ use crate::{Credentials, Location, MirrorError, OpenError, Progress};
 const AT_ONCE: usize = 4;
 
 /// What a copy has beside: how far it came.
-const MARKER: &str = "mainstay-mirror.json";
+pub(crate) const MARKER: &str = "mainstay-mirror.json";
+
+/// Where a repository has the same of each of its copies, by [`Marker::copy`].
+const COPIES: &str = "copies/";
 
 /// How much coarser than others some servers' clocks are.
 const GRAIN_MICROS: i64 = 2_000_000;
@@ -60,11 +68,17 @@ pub struct Newest {
     pub written_at: Timestamp,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Marker {
     version: u8,
     /// When the newest document was written that was there as the last copy began, by the clock of what it was copied from.
     documents_until: Option<String>,
+    /// Which copy it is, wherever it lies. Markers had neither this nor runs once: those were none.
+    #[serde(default = "Uuid::new_v4")]
+    copy: Uuid,
+    /// How often it was brought up to date, or that was begun.
+    #[serde(default)]
+    run: u64,
 }
 
 /// What is to be done.
@@ -89,7 +103,10 @@ impl Inner {
         self.claim(&there, to).await?;
         // Nothing is removed here meanwhile.
         let removing = self.removing.lock().await;
-        let plan = self.plan(&there, to).await?;
+        let (marker, known) = self.marker(&there, to).await?;
+        let plan = self.plan(&there, to, &marker).await?;
+        let marker = Marker { run: known + 1, ..marker };
+        self.note_run(&marker, &there, to).await?;
         let total_bytes = plan.behind.bytes;
         let mut mirrored = Mirrored::default();
         for files in [&plan.packs, &plan.records, &plan.documents] {
@@ -107,7 +124,7 @@ impl Inner {
                 progress(Progress { done_bytes: mirrored.copied_bytes, total_bytes });
             }
         }
-        let failed = |failure: Failure| MirrorError::To { location: to.clone(), source: failure.into() };
+        let failed = |failure| failed_at(to, failure);
         let now = Timestamp::now();
         for file in &plan.surplus {
             if file.modified.is_none_or(|modified| self.immutable_until(modified, now).is_none()) {
@@ -117,11 +134,11 @@ impl Inner {
         }
         drop(removing);
         if mirrored.damaged.is_empty() {
-            let marker = Marker { version: 1, documents_until: plan.documents_until.map(|until| until.to_string()) };
-            let text = serde_json::to_vec_pretty(&marker).expect("it is plain JSON");
-            there.write(MARKER, text.into()).await.map_err(failed)?;
+            let documents_until = plan.documents_until.map(|until| until.to_string());
+            let marker = Marker { documents_until, ..marker };
+            there.write(MARKER, marker.to_text().into()).await.map_err(failed)?;
         }
-        mirrored.behind = self.plan(&there, to).await?.behind;
+        mirrored.behind = self.plan(&there, to, &marker).await?.behind;
         Ok(mirrored)
     }
 
@@ -132,7 +149,30 @@ impl Inner {
     ) -> Result<Behind, MirrorError> {
         let there = self.copy_at(to, credentials)?;
         self.recognise(&there, to).await?;
-        Ok(self.plan(&there, to).await?.behind)
+        let (marker, _) = self.marker(&there, to).await?;
+        Ok(self.plan(&there, to, &marker).await?.behind)
+    }
+
+    /// What a copy says of itself, and how many runs this repository knows of; one that is ahead is refused.
+    async fn marker(&self, there: &Files, to: &Location) -> Result<(Marker, u64), MirrorError> {
+        let read = there.read(MARKER, None).await.map_err(|failure| failed_at(to, failure))?;
+        let marker = read.as_deref().and_then(Marker::parse).unwrap_or_else(Marker::new);
+        let noted = self.files.read(&marker.path(), None).await.map_err(from)?;
+        // Where this repository was put back from that very copy, file by file, it is here.
+        let own = self.files.read(MARKER, None).await.map_err(from)?;
+        let known = [noted, own].into_iter().flatten().filter_map(|text| Marker::parse(&text));
+        let known = known.filter(|known| known.copy == marker.copy).map(|known| known.run).max().unwrap_or(0);
+        if marker.run > known {
+            return Err(MirrorError::Ahead { location: to.clone() });
+        }
+        Ok((marker, known))
+    }
+
+    /// Says here, and then there, that a run begins.
+    async fn note_run(&self, marker: &Marker, there: &Files, to: &Location) -> Result<(), MirrorError> {
+        self.still_keeps().await.map_err(MirrorError::From)?;
+        self.files.write(&marker.path(), marker.to_text().into()).await.map_err(from)?;
+        there.write(MARKER, marker.to_text().into()).await.map_err(|failure| failed_at(to, failure))
     }
 
     fn copy_at(&self, to: &Location, credentials: &Credentials) -> Result<Files, MirrorError> {
@@ -177,15 +217,13 @@ impl Inner {
         there.write(format::FILE, text.into()).await.map_err(failed)
     }
 
-    async fn plan(&self, there: &Files, to: &Location) -> Result<Plan, MirrorError> {
-        let failed = |failure: Failure| MirrorError::To { location: to.clone(), source: failure.into() };
+    async fn plan(&self, there: &Files, to: &Location, marker: &Marker) -> Result<Plan, MirrorError> {
+        let failed = |failure| failed_at(to, failure);
         // In this order, so that whatever a document or a record refers to is in a list that was made after.
         let documents = self.files.list(DOCUMENTS).await.map_err(from)?;
         let records = self.files.list(INDEX).await.map_err(from)?;
         let packs = self.files.list(PACKS).await.map_err(from)?;
-        let marker = there.read(MARKER, None).await.map_err(failed)?;
-        let marker: Marker = marker.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        let until: Option<Timestamp> = marker.documents_until.and_then(|text| text.parse().ok());
+        let until: Option<Timestamp> = marker.documents_until.as_ref().and_then(|text| text.parse().ok());
         let mut theirs = HashMap::new();
         for folder in [PACKS, INDEX, DOCUMENTS] {
             let listed = there.list(folder).await.map_err(failed)?;
@@ -265,7 +303,7 @@ impl Inner {
         }
         let len = bytes.len() as u64;
         let written = there.write(&file.path, bytes.into()).await;
-        written.map_err(|failure| MirrorError::To { location: to.clone(), source: failure.into() })?;
+        written.map_err(|failure| failed_at(to, failure))?;
         Ok(Copied::Whole(len))
     }
 
@@ -281,10 +319,34 @@ impl Inner {
     }
 }
 
+// === impl Marker ===
+
+impl Marker {
+    fn new() -> Self {
+        Self { version: 1, documents_until: None, copy: Uuid::new_v4(), run: 0 }
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+
+    fn to_text(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("it is plain JSON")
+    }
+
+    fn path(&self) -> String {
+        format!("{COPIES}{}.json", self.copy)
+    }
+}
+
 enum Copied {
     Whole(u64),
     Damaged(String),
     Gone,
+}
+
+fn failed_at(to: &Location, failure: Failure) -> MirrorError {
+    MirrorError::To { location: to.clone(), source: failure.into() }
 }
 
 fn from(failure: Failure) -> MirrorError {

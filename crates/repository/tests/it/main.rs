@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail as the test itself does")]
 
 mod conformance;
+mod copies;
 mod crash;
 mod faults;
 mod fickle;
