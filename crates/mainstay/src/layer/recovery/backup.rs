@@ -30,7 +30,7 @@ pub(super) const CUSTODY: &str = "custody.snapshot";
 const LOOK: Duration = Duration::from_secs(2);
 /// How long after a change a backup is taken, so that changes which belong together are in one.
 const SETTLE: Duration = Duration::from_secs(4);
-/// How long after one backup the next is taken at the earliest.
+/// How long after one backup the next is taken at the earliest, in a repository that was open all the time.
 const PAUSE: Duration = Duration::from_secs(30);
 /// How long a layer that stops waits for the backup of its last changes.
 const LAST_BACKUP: Duration = Duration::from_secs(5);
@@ -96,7 +96,9 @@ impl LayerBackups {
         let mut complete = Vec::new();
         // And how often the repository had been opened then: what was written may not be in another one, or in an earlier state of it.
         let mut saved: Option<(Position, u64)> = None;
-        let (mut changed_at, mut tried_at): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut changed_at: Option<Instant> = None;
+        // When the last one was tried, and how often the repository had been opened after that.
+        let mut tried: Option<(Instant, u64)> = None;
         loop {
             let stopped = tokio::time::timeout(LOOK, stop.wait_for(|stop| *stop)).await.is_ok();
             let position = self.position();
@@ -105,8 +107,9 @@ impl LayerBackups {
             } else {
                 changed_at.get_or_insert_with(Instant::now);
             }
-            let is_due =
-                changed_at.is_some_and(|at| at.elapsed() >= SETTLE) && tried_at.is_none_or(|at| at.elapsed() >= PAUSE);
+            // One that has been opened since, or taken over, has nothing of what is now, however short a time ago another one had.
+            let may_be = tried.is_none_or(|(at, openings)| at.elapsed() >= PAUSE || openings != self.depot.openings());
+            let is_due = may_be && changed_at.is_some_and(|at| at.elapsed() >= SETTLE);
             if stopped {
                 if changed_at.is_some() && self.depot.trouble().is_none() {
                     // What is not in it is in the next one, if there is a next one.
@@ -119,8 +122,10 @@ impl LayerBackups {
                 return;
             }
             if is_due {
-                tried_at = Some(Instant::now());
-                if self.back_up(&mut complete).await {
+                let tried_at = Instant::now();
+                let taken = self.back_up(&mut complete).await;
+                tried = Some((tried_at, self.depot.openings()));
+                if taken {
                     (saved, changed_at) = (Some((position, self.depot.openings())), None);
                 }
             }
