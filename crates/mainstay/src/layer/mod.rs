@@ -48,7 +48,7 @@ pub use admin_token::TokenFileError;
 pub use data_dir::{DataDir, DataDirError, Holder};
 pub use data_plane::{Plane, PlaneError};
 pub use engines::{engines, stop_all};
-pub(crate) use recovery::{Salvage, SalvageError, marker, take_over};
+pub(crate) use recovery::{Salvage, SalvageError, TenureError, marker, take_over};
 
 /// How many ports dedicated clusters may be given: far more than one machine can run.
 const DEDICATED_PORTS: u16 = 500;

@@ -20,7 +20,7 @@ use serde_json::json;
 use super::{failed, runtime};
 use crate::config::{Config, LoadError, Log, Overrides, RepositoryPlace};
 use crate::layer::{
-    BuildError, DataDir, DataDirError, Layer, Salvage, SalvageError, engines, marker, stop_all, take_over,
+    BuildError, DataDir, DataDirError, Layer, Salvage, SalvageError, TenureError, engines, marker, stop_all, take_over,
 };
 use crate::telemetry;
 
@@ -93,6 +93,8 @@ enum FailedRecovery {
     Salvage(#[from] SalvageError),
     #[error("the engines cannot be run")]
     User(#[from] UserError),
+    #[error(transparent)]
+    Tenure(#[from] TenureError),
     #[error("the layer's own state is back, and cannot be used")]
     Build(#[from] BuildError),
     #[error("the instances were not brought back")]
@@ -172,7 +174,7 @@ impl Recover {
             marker::take_stores(&directory).map_err(failed)?;
         }
         // The layer that is recovered may be running still, elsewhere: from now on it neither writes nor removes anything there.
-        take_over(repository, &directory).await.map_err(failed)?;
+        take_over(repository, &directory).await?;
         salvage.lay_out(&config).await?;
         let layer = Layer::build_anew(config, held, repository.clone()).await?;
         let recovered = layer.recover_clusters(self.at, &|cluster| Bar::of(cluster)).await;

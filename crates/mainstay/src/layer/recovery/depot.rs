@@ -3,7 +3,6 @@
 //! A repository that is away keeps nobody from starting or serving; what cannot be backed up meanwhile is planned anew.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +18,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::key::LayerRecoveryKey;
-use super::tenure::TenureFile;
+use super::tenure::{TenureError, TenureFile};
 
 /// How long a repository may take to be opened: its index is read, from far away.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -68,12 +67,8 @@ enum Closed {
     },
     #[error(transparent)]
     Open(OpenError),
-    #[error("{} cannot be used, which says which repository this layer has; see its owner and mode", path.display())]
-    Tenure {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Tenure(#[from] TenureError),
     #[error(
         "the repository {wanted} of this layer is not at {location}, where {}; see that the disk is mounted, or go on with what is there with: \
          mainstay repository take-over", found.map_or("there is none".to_owned(), |found| format!("{found} is"))
@@ -230,8 +225,7 @@ impl Opener {
     /// Opens the repository that this layer keeps, or makes one where it never had any.
     async fn open(&self, key: &RecoveryKey, contender: &mut Contender, whatever: bool) -> Result<Repository, Closed> {
         let location = || self.config.location.clone();
-        let unreadable = |source| Closed::Tenure { path: self.tenure.path().to_owned(), source };
-        let tenure = self.tenure.read().map_err(unreadable)?;
+        let tenure = if whatever { self.tenure.read_or_forget() } else { self.tenure.read() }?;
         let wanted = tenure.repository_at(&self.config.location).filter(|_| !whatever);
         let repository = match Repository::open(self.config.clone(), key).await {
             Err(OpenError::Absent { .. }) => match wanted {
@@ -247,7 +241,7 @@ impl Opener {
         }
         // Before the repository names the layer: who was told that it keeps one has to know itself again.
         let tenure = tenure.with(&self.config.location, found);
-        self.tenure.write(&tenure).map_err(unreadable)?;
+        self.tenure.write(&tenure)?;
         let kept = match whatever {
             true => repository.take_over_for(tenure.layer, contender).await,
             false => repository.keep_for(tenure.layer, contender).await,

@@ -36,7 +36,7 @@ use self::verification::Verifier;
 
 pub(crate) use self::depot::RepositoryDepot;
 pub(crate) use self::salvage::{Salvage, SalvageError};
-pub(crate) use self::tenure::take_over;
+pub(crate) use self::tenure::{TenureError, take_over};
 
 /// The names of the parts that are files.
 const MASTER_KEY: &str = "master.key";
