@@ -21,6 +21,6 @@ pub use mainstay_engine::supervise::busy_ports;
 pub use reconcile::{Reconciler, Tempo};
 pub use recovery::{
     Depot, DepotError, Document, Doing, LayerDocument, LayerPart, PointDocument, PointInstance, REFERRING_KINDS,
-    Reachable, RecoverError, Recovered, RecoveredLayer, RecoveryLoop, recover_clusters, referred_contents,
+    Reachable, Reached, RecoverError, Recovered, RecoveredLayer, RecoveryLoop, recover_clusters, referred_contents,
 };
 pub use tokens::{Bearer, NewToken, TokenRefused};

@@ -149,6 +149,14 @@ pub struct Restored {
     pub newest: Timestamp,
 }
 
+/// What came back after a disaster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Salvaged {
+    pub restored: Restored,
+    /// Why not everything came back that was kept, where that is so.
+    pub lost: Option<String>,
+}
+
 /// How a restore into a scratch cluster went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rehearsal {
@@ -223,6 +231,19 @@ pub trait Recovery: Send + Sync {
         until: Until,
         archive: &Archive,
     ) -> Result<Restored, EngineError>;
+
+    /// The same after a disaster, when as much is wanted as there is: up to the newest moment, or to `at`. A log that ends before it, or of which a
+    /// piece is missing or damaged, is replayed up to there, and the answer tells that.
+    async fn salvage_cluster(
+        &self,
+        cluster: &ClusterSpec,
+        backup: &Backup,
+        at: Option<Timestamp>,
+        archive: &Archive,
+    ) -> Result<Salvaged, EngineError> {
+        let until = at.filter(|_| self.has_log()).map_or(Until::Latest, Until::Time);
+        Ok(Salvaged { restored: self.restore_cluster(cluster, backup, until, archive).await?, lost: None })
+    }
 
     /// Replaces all that is in an instance of a serving cluster with what was in an instance (the same, or one that is gone) at that
     /// moment. Consumers' sessions of that instance are ended, others' go on; its bindings stay valid. Until it is whole the instance holds

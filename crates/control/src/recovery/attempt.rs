@@ -375,7 +375,7 @@ pub(super) fn recovery(engine: &dyn Engine) -> Result<&dyn Recovery, Failure> {
 
 fn recorded_cluster(restored: &Restored) -> ClusterRestored {
     let Restored { identity, version, newest } = restored.clone();
-    ClusterRestored { identity, version, newest }
+    ClusterRestored { identity, version, newest, lost: None }
 }
 
 fn until(asked: Asked) -> Until {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mainstay_domain::command::{ClusterRestoration, Command, InstanceFailure, RecordRecovery};
 use mainstay_domain::event::{Actor, ClusterRestored};
 use mainstay_domain::view::{Cluster, ClusterState, Instance, InstanceState, View};
-use mainstay_engine::recovery::{Archive, Progress, Recovery, Scope, Until};
+use mainstay_engine::recovery::{Archive, Progress, Recovery, Restored, Salvaged, Scope, Until};
 use mainstay_engine::{ClusterSpec, Engine, EngineError};
 use mainstay_types::{ClusterName, EngineName, InstanceId, InstanceName, TenantName, Timestamp, chain};
 
@@ -25,8 +25,17 @@ pub struct Recovered {
     pub instance: InstanceName,
     pub engine: EngineName,
     pub cluster: ClusterName,
-    /// The newest change that is in it, or why it could not be brought back and what to do.
-    pub outcome: Result<Timestamp, String>,
+    /// How far it came, or why it could not be brought back and what to do.
+    pub outcome: Result<Reached, String>,
+}
+
+/// How far an instance came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The newest change that is in it.
+    pub newest: Timestamp,
+    /// What was lost of what had been kept, and why.
+    pub lost: Option<String>,
 }
 
 /// What became of all of them.
@@ -106,7 +115,7 @@ struct Salvage<'a> {
 }
 
 /// What became of an instance of the cluster.
-type Outcome = (Arc<Instance>, Result<Timestamp, Failure>);
+type Outcome = (Arc<Instance>, Result<Reached, Failure>);
 
 // === impl Salvage ===
 
@@ -162,14 +171,14 @@ impl Salvage<'_> {
         for point in self.newest(|point| point.whole_cluster && self.has_been(&point.cluster)) {
             let restored = async {
                 let archive = self.archive(&point.cluster, progress.clone()).await?;
-                Ok(recovery.restore_cluster(&spec, &point.backup, self.until(recovery), &archive).await?)
+                Ok(recovery.salvage_cluster(&spec, &point.backup, self.at, &archive).await?)
             };
             match restored.await {
-                Ok(restored) => {
-                    let newest = restored.newest;
-                    self.serves(ClusterRestored { identity: restored.identity, version: restored.version, newest })
-                        .await?;
-                    return Ok(self.instances().into_iter().map(|instance| (instance, Ok(newest))).collect());
+                Ok(Salvaged { restored: Restored { identity, version, newest }, lost }) => {
+                    self.serves(ClusterRestored { identity, version, newest, lost: lost.clone() }).await?;
+                    let reached = Reached { newest, lost };
+                    let all = self.instances().into_iter();
+                    return Ok(all.map(|instance| (instance, Ok(reached.clone()))).collect());
                 }
                 Err(failure) => last = self.passed_over(point, failure),
             }
@@ -201,9 +210,10 @@ impl Salvage<'_> {
             let outcome = self.instance(engine, recovery, &spec, &instance, progress.clone()).await;
             outcomes.push((instance, outcome));
         }
-        let newest = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).max();
-        let newest = newest.copied().unwrap_or(Timestamp::EPOCH);
-        self.serves(ClusterRestored { identity: started.identity, version: started.version, newest }).await?;
+        let newest = outcomes.iter().filter_map(|(_, outcome)| Some(outcome.as_ref().ok()?.newest)).max();
+        let newest = newest.unwrap_or(Timestamp::EPOCH);
+        self.serves(ClusterRestored { identity: started.identity, version: started.version, newest, lost: None })
+            .await?;
         Ok(outcomes)
     }
 
@@ -214,7 +224,7 @@ impl Salvage<'_> {
         spec: &ClusterSpec,
         instance: &Instance,
         progress: Arc<dyn Progress>,
-    ) -> Result<Timestamp, Failure> {
+    ) -> Result<Reached, Failure> {
         let wanted = instance_spec(instance);
         let mut last = Failure::NoBackup;
         for point in self.newest(|point| holds(point, &instance.id)) {
@@ -227,7 +237,7 @@ impl Salvage<'_> {
                     .await?)
             };
             match restored.await {
-                Ok(restored) => return Ok(restored.newest),
+                Ok(Restored { newest, .. }) => return Ok(Reached { newest, lost: None }),
                 Err(failure) => last = self.passed_over(point, failure),
             }
         }

@@ -40,7 +40,7 @@ use sweep::Sweeper;
 
 pub(crate) use catalogue::Catalogues;
 pub use depot::{Depot, DepotError};
-pub use disaster::{RecoverError, Recovered, RecoveredLayer, recover_clusters};
+pub use disaster::{Reached, RecoverError, Recovered, RecoveredLayer, recover_clusters};
 pub use document::{Document, LayerDocument, LayerPart, PointDocument, PointInstance, referred_contents};
 pub use progress::Doing;
 pub(crate) use progress::Watched;

@@ -132,6 +132,9 @@ pub struct ClusterRestored {
     /// The newest change that is in it.
     #[n(2)]
     pub newest: Timestamp,
+    /// What was lost of what had been kept, and why, where that is known.
+    #[n(3)]
+    pub lost: Option<String>,
 }
 
 /// Something that a drill has looked at.

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::event::{
     BackupCompleted, BackupOrphaned, BindingRequested, BindingRotated, Body, BodyError, ClusterRequested,
-    CustodyInitialized, CustodyKeyRotated, CustodyRekeyed, CustodyRestored, CustodySealed, CustodyUnsealed,
-    CustodyWitnessed, Event, InstanceMoved, InstanceRequested, OperationStarted, TokenCreated,
+    ClusterRestored, CustodyInitialized, CustodyKeyRotated, CustodyRekeyed, CustodyRestored, CustodySealed,
+    CustodyUnsealed, CustodyWitnessed, Event, InstanceMoved, InstanceRequested, OperationStarted, TokenCreated,
 };
 
 /// Why an event does not fit onto a view.
@@ -160,15 +160,11 @@ impl View {
                 });
             })?,
             Body::RestoreCompleted(_) => {
-                self.change_recovery(event, |recovery| recovery.restoring = None)?;
+                self.change_recovery(event, |recovery| (recovery.restoring, recovery.lost) = (None, None))?;
                 self.instance_state(event, InstanceState::Ready, None)?;
             }
             Body::RestoreFailed(_) => self.change_recovery(event, |recovery| recovery.restoring = None)?,
-            Body::ClusterRestored(body) => self.change_cluster(event, |cluster| {
-                cluster.identity = Some(body.identity);
-                cluster.version = Some(body.version);
-                (ClusterState::Ready, None)
-            })?,
+            Body::ClusterRestored(body) => self.cluster_restored(event, body)?,
             Body::DrillPassed(body) => self.drilled(event, Drill::passed(event, body)?)?,
             Body::DrillFailed(body) => self.drilled(event, Drill::failed(event, body)?)?,
             Body::RecoveryPolicyChanged(body) => {
@@ -291,6 +287,20 @@ impl View {
             }
         }
         self.insert_point(point);
+        Some(())
+    }
+
+    fn cluster_restored(&mut self, event: &Event, body: ClusterRestored) -> Option<()> {
+        let ClusterRestored { identity, version, lost, .. } = body;
+        self.change_cluster(event, |cluster| {
+            (cluster.identity, cluster.version) = (Some(identity), Some(version));
+            (ClusterState::Ready, None)
+        })?;
+        let cluster = id::<ClusterName>(event)?;
+        let keys: Vec<_> = self.instances_on(&cluster).map(|instance| instance.key()).collect();
+        for key in keys {
+            Arc::make_mut(self.instances.get_mut(&key)?).recovery.lost.clone_from(&lost);
+        }
         Some(())
     }
 

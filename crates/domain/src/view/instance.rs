@@ -104,7 +104,7 @@ impl Instance {
             (_, Some(ClusterState::Failed)) => (VisibleState::Failed, cluster_reason),
             (InstanceState::Requested, Some(ClusterState::Ready)) => (VisibleState::Provisioning, None),
             (InstanceState::Requested, _) => (VisibleState::Requested, cluster_reason),
-            (InstanceState::Ready, Some(ClusterState::Ready)) => (VisibleState::Ready, None),
+            (InstanceState::Ready, Some(ClusterState::Ready)) => (VisibleState::Ready, self.recovery.lost.as_deref()),
             (InstanceState::Ready, _) => (VisibleState::Degraded, cluster_reason),
         }
     }

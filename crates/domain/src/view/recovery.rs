@@ -95,6 +95,9 @@ pub struct Recovery {
     /// When the last drill began, however it ended.
     #[n(5)]
     pub drilled_at: Option<Timestamp>,
+    /// What was lost when its cluster came back, until what there is now is proven or was brought back otherwise.
+    #[n(6)]
+    pub lost: Option<String>,
 }
 
 /// How an instance is to be backed up and drilled.
@@ -302,7 +305,7 @@ impl Recovery {
         self.drilled_at = Some(drill.began_at);
         match (&drill.outcome, &drill.backup) {
             (DrillOutcome::Passed { recovery_time_milliseconds, loss_milliseconds }, Some(backup)) => {
-                self.drill_failed = None;
+                (self.drill_failed, self.lost) = (None, None);
                 self.proof = Some(Proof {
                     at: drill.ended_at,
                     backup: backup.clone(),

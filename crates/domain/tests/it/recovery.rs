@@ -1,9 +1,9 @@
 //! Backups, restores and drills: what is due, what is refused, and what follows.
 
 use mainstay_domain::command::{
-    BackUpInstance, BackupDone, BackupExpiry, BackupFailure, ClusterFailure, ClusterStart, DrillDone, InstanceFailure,
-    InstanceProvisioned, InstanceRemoved, NewInstance, OrphanFound, RecordRecovery, RestoreDone, RestoreFailure,
-    RestoreInstance, RestoreTo, RunDrill, SetRecoveryPolicy, StartOutcome,
+    BackUpInstance, BackupDone, BackupExpiry, BackupFailure, ClusterFailure, ClusterRestoration, ClusterStart,
+    DrillDone, InstanceFailure, InstanceProvisioned, InstanceRemoved, NewInstance, OrphanFound, RecordRecovery,
+    RestoreDone, RestoreFailure, RestoreInstance, RestoreTo, RunDrill, SetRecoveryPolicy, StartOutcome,
 };
 use mainstay_domain::event::{
     BackupCompleted, ClusterRestored, DrillFailed, DrillPassed, RecoveryPolicyChanged, RestoreCompleted, Until,
@@ -249,7 +249,8 @@ fn a_lost_cluster_is_laid_out_anew_as_a_whole() {
     assert_eq!(layer.submit(other).unwrap_err().code(), "instance_restoring");
     let down = Observation::without_service(Health::Down { cause: "its data is gone".to_owned() });
     assert_eq!(plan(&layer.view, &cluster, Some(&down), layer.now).steps, [], "nobody starts it meanwhile");
-    let restored = ClusterRestored { identity: "8".to_owned(), version: "15".to_owned(), newest: layer.now };
+    let restored =
+        ClusterRestored { identity: "8".to_owned(), version: "15".to_owned(), newest: layer.now, lost: None };
     let instance_id = instance(&layer, "shop").id.clone();
     let completed = RestoreCompleted { instance: instance_id, backup, newest: layer.now, duration_milliseconds: 5 };
     layer.submit(RestoreDone { completed, cluster: Some(restored) }).unwrap();
@@ -258,6 +259,28 @@ fn a_lost_cluster_is_laid_out_anew_as_a_whole() {
     for name in ["shop", "blog"] {
         assert_eq!(instance(&layer, name).visible_state(Some(found)).0, VisibleState::Ready);
     }
+}
+
+#[test]
+fn what_was_lost_is_told_until_what_there_is_is_proven() {
+    let mut layer = with(&["shop", "blog"]);
+    let backup = backed_up(&mut layer, "shop");
+    let cluster = instance(&layer, "shop").cluster.clone();
+    let lost = || Some("what was committed after noon is lost".to_owned());
+    let restored =
+        ClusterRestored { identity: "8".to_owned(), version: "15".to_owned(), newest: layer.now, lost: lost() };
+    layer.submit(ClusterRestoration { cluster: cluster.clone(), restored }).unwrap();
+    let told = |layer: &Layer, name: &str| {
+        let (state, why) = instance(layer, name).visible_state(layer.view.cluster(&cluster).map(|found| &**found));
+        (state, why.map(str::to_owned))
+    };
+    for name in ["shop", "blog"] {
+        assert_eq!(told(&layer, name), (VisibleState::Ready, lost()));
+    }
+    let done = passed(&layer, "shop", &backup);
+    layer.submit(done).unwrap();
+    assert_eq!(told(&layer, "shop"), (VisibleState::Ready, None));
+    assert_eq!(told(&layer, "blog"), (VisibleState::Ready, lost()));
 }
 
 #[test]

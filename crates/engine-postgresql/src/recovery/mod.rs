@@ -25,12 +25,14 @@ mod whole;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use mainstay_engine::recovery::{Archive, Assertion, Backup, Recovery, Rehearsal, Restored, Scope, Until, Window};
+use mainstay_engine::recovery::{
+    Archive, Assertion, Backup, Recovery, Rehearsal, Restored, Salvaged, Scope, Until, Window,
+};
 use mainstay_engine::{ClusterSpec, EngineError, InstanceSpec};
-use mainstay_types::InstanceId;
+use mainstay_types::{InstanceId, Timestamp};
 
 pub(crate) use self::reach::End;
-use self::reach::{Base, Log, Replay};
+use self::reach::{Base, Goal, Log, Replay};
 use self::wal::{LogName, PieceName, System, parse_history};
 use crate::PostgresqlEngine;
 
@@ -87,7 +89,18 @@ impl Recovery for PostgresqlEngine {
         until: Until,
         archive: &Archive,
     ) -> Result<Restored, EngineError> {
-        whole::restore(self, spec, backup, until, archive).await
+        let salvaged = whole::restore(self, spec, backup, Goal::Until(until), archive).await?;
+        Ok(salvaged.restored)
+    }
+
+    async fn salvage_cluster(
+        &self,
+        spec: &ClusterSpec,
+        backup: &Backup,
+        at: Option<Timestamp>,
+        archive: &Archive,
+    ) -> Result<Salvaged, EngineError> {
+        whole::restore(self, spec, backup, Goal::AsFarAs(at), archive).await
     }
 
     async fn restore_instance(
@@ -119,9 +132,9 @@ impl Recovery for PostgresqlEngine {
 }
 
 /// What to replay after a backup to come to a moment.
-async fn replay(backup: &Backup, until: Until, archive: &Archive) -> Result<Replay, EngineError> {
+async fn replay(backup: &Backup, goal: Goal, archive: &Archive) -> Result<Replay, EngineError> {
     let base = base::base(backup)?;
-    log(&base, archive).await?.replay(&base, until)
+    log(&base, archive).await?.replay(&base, goal)
 }
 
 /// All that the archive has of the log of the system that a backup is of.

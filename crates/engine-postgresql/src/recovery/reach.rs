@@ -43,6 +43,15 @@ pub(crate) struct History {
     pub switches: Vec<Switch>,
 }
 
+/// What a replay is to come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// That, and nothing else will do.
+    Until(Until),
+    /// The newest moment, or this one; where the log does not come to it, as far as it comes.
+    AsFarAs(Option<Timestamp>),
+}
+
 /// What to replay after a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Replay {
@@ -51,6 +60,10 @@ pub(crate) struct Replay {
     pub pieces: Vec<(PieceName, LogPiece)>,
     /// The moment that it is to end at, and the end of the pieces where there is none.
     pub end: End,
+    /// From where on a piece that turns out to be damaged is given up with all that follow it.
+    pub expendable: Option<Lsn>,
+    /// Why it ends before its goal.
+    pub gap: Option<String>,
 }
 
 /// Where a replay ends.
@@ -86,6 +99,20 @@ impl Base {
             }
         };
         in_reach && name.system.is_none_or(|system| system == self.system)
+    }
+}
+
+// === impl Replay ===
+
+impl Replay {
+    /// Whether this can be done without a piece, and without those after it.
+    pub fn can_end_before(&self, name: &PieceName) -> bool {
+        let begin = match name {
+            PieceName::History { .. } => return false,
+            PieceName::Whole(segment) => segment.begin(),
+            PieceName::Increment { segment, offset } => Lsn(segment.begin().0 + u64::from(*offset)),
+        };
+        self.expendable.is_some_and(|from| begin >= from)
     }
 }
 
@@ -129,7 +156,11 @@ impl Log {
     }
 
     /// What to replay to come to a moment; an error names the window where it can not be reached.
-    pub fn replay(&self, base: &Base, until: Until) -> Result<Replay, EngineError> {
+    pub fn replay(&self, base: &Base, goal: Goal) -> Result<Replay, EngineError> {
+        let (until, is_lenient) = match goal {
+            Goal::Until(until) => (until, false),
+            Goal::AsFarAs(at) => (at.map_or(Until::Latest, Until::Time), true),
+        };
         let moment = match until {
             Until::Time(moment) => Some(moment),
             Until::Backup | Until::Latest => None,
@@ -156,6 +187,8 @@ impl Log {
                 End::Consistent
             }
             (_, None) => End::Pieces,
+            // All that there is was before it.
+            (_, Some(moment)) if is_lenient && reach.latest.max(Some(base.ended_at)) < Some(moment) => End::Pieces,
             (_, Some(moment)) => {
                 let latest = reach.latest.unwrap_or(base.ended_at);
                 if !(base.ended_at..=latest.max(base.ended_at)).contains(&moment) {
@@ -176,7 +209,8 @@ impl Log {
             .map(|(timeline, history)| (PieceName::History { timeline: *timeline }, history.piece.clone()))
             .collect();
         pieces.extend(reach.pieces);
-        Ok(Replay { timeline, pieces, end })
+        let gap = reach.gap.filter(|_| is_lenient && end == End::Pieces);
+        Ok(Replay { timeline, pieces, end, expendable: is_lenient.then_some(base.stop), gap })
     }
 
     fn unreachable(&self, base: &Base, moment: Timestamp) -> EngineError {
@@ -276,7 +310,7 @@ mod tests {
     use mainstay_engine::recovery::{LogPiece, Until};
     use mainstay_types::Timestamp;
 
-    use super::{Base, End, Log};
+    use super::{Base, End, Goal, Log};
     use crate::recovery::wal::{LogName, Lsn, PieceName, SEGMENT_BYTES, System, parse_history};
 
     fn at(seconds: i64) -> Timestamp {
@@ -346,7 +380,7 @@ mod tests {
     fn what_is_needed_is_replayed_and_no_more() {
         let log = log(&[(S1, SEGMENT_BYTES, 5), (S2, SEGMENT_BYTES, 12), (S3, SEGMENT_BYTES, 20)], &[]);
         let names = |until| {
-            let replay = log.replay(&base(), until).unwrap();
+            let replay = log.replay(&base(), Goal::Until(until)).unwrap();
             (replay.pieces.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(), replay.end)
         };
         assert_eq!(names(Until::Backup), (vec![S2.to_owned()], End::Consistent));
@@ -354,15 +388,39 @@ mod tests {
         assert_eq!(names(Until::Time(at(12))), (vec![S2.to_owned()], End::At(at(12))));
         assert_eq!(names(Until::Time(at(13))), (vec![S2.to_owned(), S3.to_owned()], End::At(at(13))));
         for unreachable in [9, 21] {
-            let error = log.replay(&base(), Until::Time(at(unreachable))).unwrap_err().to_string();
+            let error = log.replay(&base(), Goal::Until(Until::Time(at(unreachable)))).unwrap_err().to_string();
             assert!(error.contains(&format!("from {} to {}", at(10), at(20))), "{error}");
         }
     }
 
     #[test]
+    fn after_a_disaster_the_log_is_taken_as_far_as_it_comes() {
+        let whole = SEGMENT_BYTES;
+        let log = log(&[(S2, whole, 12), (S3, whole, 20), ("000000010000000000000005", whole, 30)], &[]);
+        let gap = Some("the log has a gap from 0/4000000 to 0/5000000".to_owned());
+        for (by, pieces, end, gap) in [
+            (None, 2, End::Pieces, gap.clone()),
+            (Some(at(40)), 2, End::Pieces, gap.clone()),
+            (Some(at(25)), 2, End::Pieces, gap),
+            (Some(at(20)), 2, End::At(at(20)), None),
+            (Some(at(12)), 1, End::At(at(12)), None),
+        ] {
+            let replay = log.replay(&base(), Goal::AsFarAs(by)).unwrap();
+            assert_eq!((replay.pieces.len(), replay.end, &replay.gap), (pieces, end, &gap), "{by:?}");
+            // What the backup itself needs has to be whole.
+            assert!(!replay.can_end_before(&S2.parse().unwrap()));
+            assert!(!replay.can_end_before(&"000000010000000000000002.00000100".parse().unwrap()));
+            assert!(replay.can_end_before(&"000000010000000000000002.0000012C".parse().unwrap()));
+            assert!(replay.can_end_before(&S3.parse().unwrap()));
+        }
+        let asked = log.replay(&base(), Goal::Until(Until::Latest)).unwrap();
+        assert!(!asked.can_end_before(&S3.parse().unwrap()), "who asks for a moment gets that one or none");
+    }
+
+    #[test]
     fn a_backup_without_its_own_log_restores_nothing() {
         for pieces in [vec![], vec![(S1, SEGMENT_BYTES, 5)], vec![(S3, SEGMENT_BYTES, 12)]] {
-            let error = log(&pieces, &[]).replay(&base(), Until::Backup).unwrap_err();
+            let error = log(&pieces, &[]).replay(&base(), Goal::Until(Until::Backup)).unwrap_err();
             assert!(error.to_string().contains("lacks what was written"), "{error}");
         }
     }
@@ -380,7 +438,7 @@ mod tests {
         ];
         let log = log(&pieces, &[(2, 30, "1\t0/3800000\tbefore\n")]);
         let timeline = |until| {
-            let replay = log.replay(&base(), until).unwrap();
+            let replay = log.replay(&base(), Goal::Until(until)).unwrap();
             (replay.timeline, replay.pieces.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
         };
         let history = "00000002.history".to_owned();
@@ -393,14 +451,14 @@ mod tests {
         assert_eq!(timeline(Until::Time(at(41))).0, 2);
         assert_eq!(log.window(&base()).latest, at(41));
         // Between the two nothing was served that could be restored.
-        assert!(log.replay(&base(), Until::Time(at(27))).is_err());
+        assert!(log.replay(&base(), Goal::Until(Until::Time(at(27)))).is_err());
     }
 
     #[test]
     fn a_timeline_that_left_before_the_backup_is_not_its_own() {
         let pieces = [(S2, SEGMENT_BYTES, 12)];
         let log = log(&pieces, &[(2, 30, "1\t0/1000000\tbefore\n")]);
-        assert_eq!(log.replay(&base(), Until::Latest).unwrap().timeline, 1);
+        assert_eq!(log.replay(&base(), Goal::Until(Until::Latest)).unwrap().timeline, 1);
     }
 
     #[test]

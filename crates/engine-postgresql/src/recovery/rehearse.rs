@@ -8,6 +8,7 @@ use mainstay_types::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, ValueRef};
 
+use super::reach::Goal;
 use super::scratch::{Purpose, Scratch};
 use super::{base, heartbeat, replace, replay, restorer};
 use crate::PostgresqlEngine;
@@ -30,7 +31,7 @@ pub(super) async fn rehearse(
     archive: &Archive,
 ) -> Result<Rehearsal, EngineError> {
     let begin = Instant::now();
-    let replay = replay(backup, Until::Latest, archive).await?;
+    let replay = replay(backup, Goal::Until(Until::Latest), archive).await?;
     let scratch = Scratch::restore(engine, spec, backup, &replay, Purpose::Look, archive).await?;
     let looked = look(&scratch, instance, backup, assertions, archive, begin).await;
     scratch.remove().await?;

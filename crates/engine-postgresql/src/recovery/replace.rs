@@ -11,6 +11,7 @@ use sqlx::Connection;
 use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
+use super::reach::Goal;
 use super::scratch::{Purpose, Scratch};
 use super::{replay, restorer};
 use crate::PostgresqlEngine;
@@ -37,7 +38,7 @@ pub(super) async fn restore(
     archive: &Archive,
 ) -> Result<Restored, EngineError> {
     let cluster = engine.running(spec).await?;
-    let replay = replay(backup, until, archive).await?;
+    let replay = replay(backup, Goal::Until(until), archive).await?;
     // One at a time: the role that restores is a member of one owner.
     let _turn = cluster.restoring.lock().await;
     let scratch = Scratch::restore(engine, spec, backup, &replay, Purpose::Copy, archive).await?;

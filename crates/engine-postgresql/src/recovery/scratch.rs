@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use mainstay_engine::recovery::{Archive, Backup, Kept};
+use mainstay_engine::recovery::{Archive, Backup, Kept, LogPiece};
 use mainstay_engine::supervise::{ClusterDirectory, EngineLog, Removal, Signal, run_program, write_file};
 use mainstay_engine::{ClusterSpec, EngineError};
 use mainstay_types::{Parameters, Plan};
@@ -59,6 +59,8 @@ pub(super) struct Scratch<'a> {
     pub engine: &'a PostgresqlEngine,
     /// Files in its data directory.
     pub files: u64,
+    /// Why the log was not replayed to its goal, where a damaged piece of it ended that.
+    pub given_up: Option<String>,
     spec: ClusterSpec,
     purpose: Purpose,
     size: u64,
@@ -111,7 +113,7 @@ impl<'a> Scratch<'a> {
                 forget();
             }
         });
-        Ok(Self { cluster, engine, files: 0, spec, purpose, size, removal: Some(removal), left })
+        Ok(Self { cluster, engine, files: 0, given_up: None, spec, purpose, size, removal: Some(removal), left })
     }
 
     /// Stops it and removes all of it.
@@ -211,19 +213,37 @@ impl<'a> Scratch<'a> {
     }
 
     /// Writes the segments that are replayed; answers their bytes.
-    async fn lay_out_log(&self, wal: &Path, replay: &Replay, archive: &Archive) -> Result<u64, EngineError> {
+    async fn lay_out_log(&mut self, wal: &Path, replay: &Replay, archive: &Archive) -> Result<u64, EngineError> {
         let mut size = 0;
         for (name, piece) in &replay.pieces {
-            let (file, offset, padded) = match name {
-                PieceName::History { .. } => (name.to_string(), 0, None),
-                PieceName::Whole(segment) => (segment.to_string(), 0, Some(SEGMENT_BYTES)),
-                PieceName::Increment { segment, offset } => (segment.to_string(), *offset, Some(SEGMENT_BYTES)),
-            };
-            let kept = archive.serve(&format!("piece {name} of the log"), piece.address).await?;
-            self.lay_out_file(kept, &wal.join(&file), offset.into(), padded).await?;
+            match self.lay_out_piece(wal, name, piece, archive).await {
+                // What came of it before the damage is good, and zeros end the log after that.
+                Err(EngineError::Permanent { reason, .. }) if replay.can_end_before(name) => {
+                    tracing::warn!(piece = %name, reason, "the log is replayed to before a piece that is damaged");
+                    self.given_up = Some(reason);
+                    break;
+                }
+                laid_out => laid_out?,
+            }
             size += piece.size;
         }
         Ok(size)
+    }
+
+    async fn lay_out_piece(
+        &self,
+        wal: &Path,
+        name: &PieceName,
+        piece: &LogPiece,
+        archive: &Archive,
+    ) -> Result<(), EngineError> {
+        let (file, offset, padded) = match name {
+            PieceName::History { .. } => (name.to_string(), 0, None),
+            PieceName::Whole(segment) => (segment.to_string(), 0, Some(SEGMENT_BYTES)),
+            PieceName::Increment { segment, offset } => (segment.to_string(), *offset, Some(SEGMENT_BYTES)),
+        };
+        let kept = archive.serve(&format!("piece {name} of the log"), piece.address).await?;
+        self.lay_out_file(kept, &wal.join(&file), offset.into(), padded).await
     }
 
     /// Writes a file, or a part of it. We write as root where the engine's user can too: through no link that it may have made.
@@ -239,6 +259,8 @@ impl<'a> Scratch<'a> {
         let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
         let mut writer = options.open(path).await.map_err(failed)?;
+        let user = &self.engine.config.user;
+        std::os::unix::fs::fchown(&writer, Some(user.uid), Some(user.gid)).map_err(failed)?;
         if let Some(padded) = padded {
             writer.set_len(padded).await.map_err(failed)?;
         }
@@ -246,9 +268,7 @@ impl<'a> Scratch<'a> {
         while let Some(bytes) = kept.next().await {
             writer.write_all(&bytes?).await.map_err(failed)?;
         }
-        writer.flush().await.map_err(failed)?;
-        let user = &self.engine.config.user;
-        std::os::unix::fs::fchown(&writer, Some(user.uid), Some(user.gid)).map_err(failed)
+        writer.flush().await.map_err(failed)
     }
 }
 

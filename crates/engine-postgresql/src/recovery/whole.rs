@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use mainstay_engine::recovery::{Archive, Backup, LogPiece, Restored, Until};
+use mainstay_engine::recovery::{Archive, Backup, LogPiece, Restored, Salvaged};
 use mainstay_engine::supervise::refuse_another;
 use mainstay_engine::{ClusterSpec, Engine, EngineError};
 use mainstay_types::Timestamp;
 
+use super::reach::Goal;
 use super::scratch::{Purpose, Scratch};
 use super::wal::{LogName, PieceName};
 use super::{follow, replace, replay, stream};
@@ -24,24 +25,26 @@ pub(super) async fn restore(
     engine: &PostgresqlEngine,
     spec: &ClusterSpec,
     backup: &Backup,
-    until: Until,
+    goal: Goal,
     archive: &Archive,
-) -> Result<Restored, EngineError> {
+) -> Result<Salvaged, EngineError> {
     let config = &engine.config;
     let cluster = engine.cluster(spec);
     cluster.stop(config).await?;
     // What was received last, and of which nobody has told yet that it is kept.
     follow::keep_leftovers(&cluster, &config.user, archive).await?;
-    let replay = replay(backup, until, archive).await?;
+    let replay = replay(backup, goal, archive).await?;
 
     let scratch = Scratch::restore(engine, spec, backup, &replay, Purpose::Serve, archive).await?;
+    let given_up = scratch.given_up.clone().or(replay.gap);
     let settled = settle(&scratch, &cluster, engine, spec, archive).await;
     // Its directory, without its data where that serves now.
     let removed = scratch.remove().await;
-    let newest = settled?;
+    let newest = settled?.unwrap_or(backup.ended_at);
     removed?;
     let started = engine.start(spec).await?;
-    Ok(Restored { identity: started.identity, version: started.version, newest: newest.unwrap_or(backup.ended_at) })
+    let lost = given_up.map(|why| format!("what was committed after {newest} is lost: {why}"));
+    Ok(Salvaged { restored: Restored { identity: started.identity, version: started.version, newest }, lost })
 }
 
 /// Puts the data of a scratch cluster in the place of the cluster's, and answers the newest change in it.

@@ -76,6 +76,61 @@ fn a_log_that_was_lost_is_a_gap_that_is_told_and_the_next_backup_is_good() {
 }
 
 #[test]
+fn after_a_disaster_a_cluster_comes_back_to_before_the_damage_of_its_log() {
+    run(async {
+        let followed = Followed::new().await;
+        let tenant = Tenant::new(&followed.engine, &followed.spec).await;
+        let mut session = tenant.connect().await;
+        execute(&mut session, "CREATE TABLE kept (at int)").await.unwrap();
+        let backup = followed.back_up().await;
+        let mut superuser = followed.place.superuser(&followed.spec, "postgres").await;
+        let archive = followed.archive.archive();
+        // A segment for each row, so that there is something before the damage and after it.
+        let mut moments = Vec::new();
+        for row in 1..=4 {
+            execute(&mut session, &format!("INSERT INTO kept VALUES ({row})")).await.unwrap();
+            moments.push(Timestamp::now());
+            execute(&mut superuser, "SELECT pg_switch_wal()").await.unwrap();
+            eventually("the log is kept", || async { followed.latest(&backup).await >= moments[row - 1] }).await;
+        }
+        let wholes = || async {
+            let pieces = archive.log.pieces().await.unwrap();
+            pieces.into_iter().filter(|(name, _)| !name.contains('.')).collect::<Vec<_>>()
+        };
+        // The last one is not: nothing was written after it.
+        let is_whole = || async { wholes().await.iter().any(|(_, piece)| piece.until >= moments[1]) };
+        eventually("segments are whole", is_whole).await;
+        let wholes = wholes().await;
+        let (name, damaged) = wholes.iter().find(|(_, piece)| piece.until >= moments[1]).unwrap();
+        followed.archive.flip_bit(&damaged.address);
+        let _ = PgConnection::close(session).await;
+        let _ = PgConnection::close(superuser).await;
+        followed.engine.stop(&followed.spec).await.unwrap();
+        followed.follower.await.unwrap();
+        fs::remove_dir_all(followed.place.clusters.join(followed.spec.name.as_str())).unwrap();
+
+        let restored = followed.engine.restore_cluster(&followed.spec, &backup, Until::Latest, &archive).await;
+        let refused = restored.unwrap_err().to_string();
+        let piece = name.split_once('-').unwrap().1;
+        assert!(refused.contains(piece), "who asks for the newest gets that or none: {refused}");
+        for at in [None, Some(moments[3]), Some(Timestamp::now())] {
+            let salvaged = followed.engine.salvage_cluster(&followed.spec, &backup, at, &archive).await.unwrap();
+            let (newest, lost) = (salvaged.restored.newest, salvaged.lost.unwrap());
+            assert!(lost.contains(piece) && lost.contains(&newest.to_string()), "{lost}");
+            let mut session = tenant.connect().await;
+            // What of the damaged piece came before its damage may have come too, and nothing behind it.
+            let rows = count(&mut session, "SELECT count(*) FROM kept").await;
+            assert!((1..4).contains(&rows), "{at:?}: {rows}");
+            assert!(newest < moments[3] && newest > backup.ended_at, "{newest} {moments:?}");
+            execute(&mut session, "CREATE TABLE IF NOT EXISTS goes_on ()").await.unwrap();
+            let _ = PgConnection::close(session).await;
+            followed.engine.stop(&followed.spec).await.unwrap();
+        }
+        followed.engine.remove(&followed.spec).await.unwrap();
+    });
+}
+
+#[test]
 fn a_cluster_that_is_made_anew_under_an_old_name_has_a_log_of_its_own() {
     run(async {
         let mut followed = Followed::new().await;

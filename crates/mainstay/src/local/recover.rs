@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mainstay_cli::Global;
-use mainstay_control::{RecoverError, Recovered, RecoveredLayer};
+use mainstay_control::{Reached, RecoverError, Recovered, RecoveredLayer};
 use mainstay_engine::recovery::Progress;
 use mainstay_engine::supervise::UserError;
 use mainstay_repository::{KeyShare, OpenError, RecoveryKey, Repository};
@@ -286,7 +286,8 @@ fn as_json(recovered: &Recovered) -> serde_json::Value {
         "instance": instance.to_string(),
         "engine": engine.to_string(),
         "cluster": cluster.to_string(),
-        "recovered_until": outcome.as_ref().ok().map(ToString::to_string),
+        "recovered_until": outcome.as_ref().ok().map(|reached| reached.newest.to_string()),
+        "lost": outcome.as_ref().ok().and_then(|reached| reached.lost.as_ref()),
         "error": outcome.as_ref().err(),
     })
 }
@@ -296,7 +297,8 @@ fn table(recovered: &[Recovered]) -> String {
     let heading = ["TENANT", "INSTANCE", "ENGINE", "RECOVERED UNTIL"].map(str::to_owned);
     let rows = recovered.iter().map(|one| {
         let outcome = match &one.outcome {
-            Ok(newest) => newest.to_string(),
+            Ok(Reached { newest, lost: None }) => newest.to_string(),
+            Ok(Reached { newest, lost: Some(lost) }) => format!("{newest}; {lost}"),
             Err(reason) => format!("not recovered: {reason}"),
         };
         [one.tenant.to_string(), one.instance.to_string(), one.engine.to_string(), outcome]
@@ -351,7 +353,7 @@ impl Drop for Bar {
 
 #[cfg(test)]
 mod tests {
-    use mainstay_control::Recovered;
+    use mainstay_control::{Reached, Recovered};
     use mainstay_types::Timestamp;
 
     use super::table;
@@ -365,9 +367,15 @@ mod tests {
             cluster: "postgresql-shared".parse().unwrap(),
             outcome,
         };
-        let rows = [one("shop", Ok(Timestamp::EPOCH)), one("blog-of-somebody", Err("it has no backup".to_owned()))];
+        let reached = |lost: Option<&str>| Ok(Reached { newest: Timestamp::EPOCH, lost: lost.map(str::to_owned) });
+        let rows = [
+            one("shop", reached(None)),
+            one("wiki", reached(Some("the rest is lost"))),
+            one("blog-of-somebody", Err("it has no backup".to_owned())),
+        ];
         let expected = "TENANT   INSTANCE          ENGINE      RECOVERED UNTIL\n\
                         default  shop              postgresql  1970-01-01T00:00:00.000000Z\n\
+                        default  wiki              postgresql  1970-01-01T00:00:00.000000Z; the rest is lost\n\
                         default  blog-of-somebody  postgresql  not recovered: it has no backup\n";
         assert_eq!(table(&rows), expected);
     }
