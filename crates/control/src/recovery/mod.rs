@@ -57,7 +57,8 @@ const EXPIRIES_AT_ONCE: usize = 1;
 const REST: Duration = Duration::from_secs(20);
 /// How long it rests where that could not be done yet, and nobody waits for it.
 const LONG_REST: Duration = Duration::from_secs(3_600);
-/// How long the loop rests before it looks again at what is due, however much happens: a look goes over all instances.
+/// How long after one look at what is due the loop looks again at the earliest, however much happens: a look goes over all instances. Who
+/// asks for something after a while is not kept waiting.
 const BREATH: Duration = Duration::from_millis(200);
 /// The longest that the loop sleeps, should time itself be set back.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -93,6 +94,7 @@ impl RecoveryLoop {
         while !*stop.borrow_and_update() {
             views.mark_unchanged();
             self.logs.keep_up();
+            let looked = Instant::now();
             let sleep = self.begin_what_is_due();
             tokio::select! {
                 changed = views.changed() => if changed.is_err() { break },
@@ -100,7 +102,7 @@ impl RecoveryLoop {
                 Some(ended) = self.running.join_next() => self.ended(ended),
                 () = tokio::time::sleep(sleep) => {}
             }
-            tokio::time::sleep(BREATH).await;
+            tokio::time::sleep_until(looked + BREATH).await;
         }
         self.running.shutdown().await;
         self.logs.stop().await;
