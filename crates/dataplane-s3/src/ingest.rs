@@ -30,7 +30,7 @@ impl Inner {
 
     /// Content that fits into its record: one request publishes it.
     async fn ingest_within(&self, content: Bytes, hints: Hints) -> Result<Receipt, IngestError> {
-        let Hints { owner, expect, md5, compression, key } = hints;
+        let Hints { owner, expect, md5, compression, key, cut: _ } = hints;
         let little = content.len() <= HASHED_AT_ONCE;
         let made = move || {
             let digests = digest(&content, md5 || expect.md5.is_some());

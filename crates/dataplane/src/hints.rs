@@ -22,6 +22,9 @@ pub struct Hints {
     /// Encrypts it at rest. Content that is kept in plain already is encrypted then; what is encrypted stays so.
     #[n(4)]
     pub key: Option<ContentKey>,
+    #[n(5)]
+    #[cbor(default)]
+    pub cut: Cut,
 }
 
 /// What the caller knows of a stream before it has come.
@@ -48,6 +51,18 @@ pub enum Compression {
     Zstd,
 }
 
+/// How content is cut where it is kept in chunks, each of them once and each compressed by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub enum Cut {
+    /// Where it itself says so, in short chunks: most of it is in other content too, as in the backup of the day before.
+    #[default]
+    #[n(0)]
+    Fine,
+    /// In chunks as long as can be, which compress best: nothing of it comes again, as in a log.
+    #[n(1)]
+    Coarse,
+}
+
 /// Tells a key from every other that its owner has used, and tells nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
@@ -66,7 +81,7 @@ pub struct ContentKey {
 impl Hints {
     /// Content as it is: neither compressed nor encrypted, with nothing known beforehand.
     pub fn plain(owner: Owner) -> Self {
-        Self { owner, expect: Expect::default(), md5: false, compression: Compression::None, key: None }
+        Self { owner, expect: Expect::default(), md5: false, compression: Compression::None, key: None, cut: Cut::Fine }
     }
 }
 

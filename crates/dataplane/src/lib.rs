@@ -25,5 +25,5 @@ pub use address::{Address, InvalidAddress, Md5, Sha256};
 pub use claim::{Claim, Owner, Stored};
 pub use contract::{DataPlane, Delete, Deletion, Health, Inventory, Receipt, Serve, Served, Verified, Verify};
 pub use error::{DeleteError, IngestError, Measure, ServeError, Trouble};
-pub use hints::{Compression, ContentKey, Expect, Hints, KeyId};
+pub use hints::{Compression, ContentKey, Cut, Expect, Hints, KeyId};
 pub use stream::{Body, ByteStream, Source, SourceError};

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use mainstay_dataplane::{
-    Address, Body, DataPlane, Hints, IngestError, Owner, Receipt, Serve, ServeError, Sha256, Source,
+    Address, Body, Cut, DataPlane, Hints, IngestError, Owner, Receipt, Serve, ServeError, Sha256, Source,
 };
 pub use mainstay_types::Assertion;
 use mainstay_types::{EngineName, InstanceId, Timestamp};
@@ -296,10 +296,18 @@ impl Archive {
 
     /// Keeps a stream, which errors call by this name.
     pub async fn ingest(&self, name: &str, source: Source) -> Result<Receipt, EngineError> {
+        self.ingest_with(Hints::plain(Owner::Backups), name, source).await
+    }
+
+    /// Keeps a piece of a log, of which nothing comes again.
+    pub async fn ingest_log(&self, name: &str, source: Source) -> Result<Receipt, EngineError> {
+        self.ingest_with(Hints { cut: Cut::Coarse, ..Hints::plain(Owner::Backups) }, name, source).await
+    }
+
+    async fn ingest_with(&self, hints: Hints, name: &str, source: Source) -> Result<Receipt, EngineError> {
         let progress = self.progress.clone();
         let counted =
             source.inspect(move |bytes| progress.copied(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)));
-        let hints = Hints::plain(Owner::Backups);
         self.plane.ingest_stream(Box::pin(counted), hints).await.map_err(|error| match error {
             // The engine's own error, as it was.
             IngestError::Source(source) => match source.downcast::<EngineError>() {

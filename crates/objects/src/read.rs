@@ -27,11 +27,11 @@ impl Inner {
         let mut in_flight = self.in_flight.begin(self.now(), Expected::Coming(ingest.expect.size));
         let key = if encrypt { Some(self.keys.newest().await?) } else { None };
         let hints = Hints {
-            owner: Owner::Objects,
             expect: ingest.expect,
             md5: ingest.md5,
             compression: ingest.compression,
             key,
+            ..Hints::plain(Owner::Objects)
         };
         let receipt = self.plane.ingest_stream(ingest.source, hints).await?;
         in_flight.came(receipt.address, receipt.size, receipt.claim);

@@ -1,9 +1,10 @@
-//! Where content is cut: FastCDC (Xia et al., 2020), with a table of this repository's own.
+//! Where content is cut: FastCDC (Xia et al., 2020), with a table of this repository's own; or, where nothing comes again, as seldom as can be.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use fastcdc::v2020::{Normalization, cut_gear, get_gear_with_seed, select_masks};
+use mainstay_dataplane::Cut;
 
 use crate::chunk::{MAX_CHUNK, MEAN_CHUNK, MIN_CHUNK};
 
@@ -20,6 +21,7 @@ pub(crate) struct Gear {
 
 /// Cuts a stream that comes piece by piece. What it cuts does not depend on the pieces.
 pub(crate) struct Cutter {
+    cut: Cut,
     /// The beginning of a chunk whose end is in no piece yet: less than the longest chunk.
     carry: Vec<u8>,
 }
@@ -41,8 +43,8 @@ impl Gear {
 }
 
 impl Cutter {
-    pub(crate) fn new() -> Self {
-        Self { carry: Vec::with_capacity(MAX_CHUNK) }
+    pub(crate) fn new(cut: Cut) -> Self {
+        Self { cut, carry: Vec::with_capacity(MAX_CHUNK) }
     }
 
     /// Hands on each chunk that ends in a piece.
@@ -55,7 +57,7 @@ impl Cutter {
             if self.carry.len() < MAX_CHUNK {
                 return;
             }
-            let len = gear.first(&self.carry);
+            let len = first(self.cut, gear, &self.carry);
             if len > begun {
                 at = len - begun;
                 self.carry.truncate(len);
@@ -71,7 +73,7 @@ impl Cutter {
             }
         }
         while piece.len() - at >= MAX_CHUNK {
-            let len = gear.first(&piece[at..at + MAX_CHUNK]);
+            let len = first(self.cut, gear, &piece[at..at + MAX_CHUNK]);
             chunk(piece.slice(at..at + len));
             at += len;
         }
@@ -80,16 +82,25 @@ impl Cutter {
 
     /// Hands on what is left.
     pub(crate) fn finish(self, gear: &Gear, mut chunk: impl FnMut(Bytes)) {
-        let mut rest = Bytes::from(self.carry);
+        let (cut, mut rest) = (self.cut, Bytes::from(self.carry));
         while !rest.is_empty() {
-            chunk(rest.split_to(gear.first(&rest)));
+            chunk(rest.split_to(first(cut, gear, &rest)));
         }
+    }
+}
+
+/// How long the first chunk of some bytes is, which are as many as the longest has, or all that are left.
+fn first(cut: Cut, gear: &Gear, bytes: &[u8]) -> usize {
+    match cut {
+        Cut::Fine => gear.first(bytes),
+        Cut::Coarse => bytes.len().min(MAX_CHUNK),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use mainstay_dataplane::Cut;
     use proptest::prelude::*;
 
     use super::{Cutter, Gear};
@@ -106,9 +117,9 @@ mod tests {
         (0..len).map(|_| draw()).collect::<Vec<u8>>().into()
     }
 
-    fn cut(content: &Bytes, pieces: &[usize]) -> Vec<Bytes> {
+    fn chunks(cut: Cut, content: &Bytes, pieces: &[usize]) -> Vec<Bytes> {
         let gear = Gear::new(7);
-        let (mut cutter, mut chunks, mut rest) = (Cutter::new(), Vec::new(), content.clone());
+        let (mut cutter, mut chunks, mut rest) = (Cutter::new(cut), Vec::new(), content.clone());
         for piece in pieces.iter().cycle() {
             if rest.is_empty() {
                 break;
@@ -126,19 +137,21 @@ mod tests {
         #[test]
         fn chunks_do_not_depend_on_the_pieces(len in 0usize..3_000_000, pieces in prop::collection::vec(1usize..700_000, 1..6)) {
             let content = noise(len);
-            let chunks = cut(&content, &pieces);
-            prop_assert!(chunks.concat() == content);
-            prop_assert!(chunks == cut(&content, &[usize::MAX]));
-            for (number, chunk) in chunks.iter().enumerate() {
-                prop_assert!(chunk.len() <= MAX_CHUNK);
-                prop_assert!(chunk.len() >= MIN_CHUNK || number + 1 == chunks.len());
+            for (cut, least) in [(Cut::Fine, MIN_CHUNK), (Cut::Coarse, MAX_CHUNK)] {
+                let found = chunks(cut, &content, &pieces);
+                prop_assert!(found.concat() == content);
+                prop_assert!(found == chunks(cut, &content, &[usize::MAX]));
+                for (number, chunk) in found.iter().enumerate() {
+                    prop_assert!(chunk.len() <= MAX_CHUNK);
+                    prop_assert!(chunk.len() >= least || number + 1 == found.len());
+                }
             }
         }
     }
 
     #[test]
     fn chunks_are_as_long_as_they_should_be_on_the_average() {
-        let chunks = cut(&noise(30_000_000), &[4 << 20]);
+        let chunks = chunks(Cut::Fine, &noise(30_000_000), &[4 << 20]);
         let mean = 30_000_000 / chunks.len();
         assert!((MEAN_CHUNK * 3 / 4..MEAN_CHUNK * 3 / 2).contains(&mean), "{mean}");
     }

@@ -212,7 +212,7 @@ impl<'a> Keeper<'a> {
             PieceName::History { .. } | PieceName::Whole(_) => 0,
         };
         let source = stream::file(path, offset, length.unwrap_or(SEGMENT_BYTES)).await.map_err(unreadable(path))?;
-        self.archive.ingest(&format!("piece {name} of the log"), source).await
+        self.archive.ingest_log(&format!("piece {name} of the log"), source).await
     }
 
     async fn forget(&mut self, name: PieceName) -> Result<(), EngineError> {

@@ -117,7 +117,7 @@ async fn keep_histories(data: &Path, identity: &str, archive: &Archive) -> Resul
             continue;
         }
         let source = stream::file(&directory.join(&file), 0, super::LONGEST_HISTORY).await.map_err(unread)?;
-        let receipt = archive.ingest(&format!("piece {name} of the log"), source).await?;
+        let receipt = archive.ingest_log(&format!("piece {name} of the log"), source).await?;
         let piece = LogPiece {
             address: receipt.address,
             size: receipt.size,

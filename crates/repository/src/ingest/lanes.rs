@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
-use mainstay_dataplane::{Address, Md5, Sha256};
+use mainstay_dataplane::{Address, Cut, Md5, Sha256};
 use mainstay_types::Digest;
 use md5::Digest as _;
 use tokio::sync::mpsc;
@@ -27,7 +27,7 @@ pub(super) struct Whole {
 }
 
 /// A stream that was cut.
-pub(super) struct Cut {
+pub(super) struct Chunked {
     pub(super) address: Address,
     pub(super) recipe: Recipe,
     /// With its last chunks.
@@ -60,19 +60,28 @@ impl DigestLane {
         Self { sha256: Context::new(&SHA256), md5: md5.then(md5::Md5::new) }
     }
 
-    /// Takes all pieces. No thread is held while it waits for one.
+    /// Takes all pieces. No thread is held while it waits for one, and none is given back while there are more: to wake another costs as
+    /// much as a tenth of a piece.
     pub(super) async fn run(mut self, mut pieces: mpsc::Receiver<Bytes>) -> (Sha256, Option<Md5>) {
         while let Some(piece) = pieces.recv().await {
-            self = blocking(move || {
-                self.sha256.update(&piece);
-                if let Some(md5) = &mut self.md5 {
-                    md5.update(&piece);
+            (self, pieces) = blocking(move || {
+                self.push(&piece);
+                drop(piece);
+                while let Ok(piece) = pieces.try_recv() {
+                    self.push(&piece);
                 }
-                self
+                (self, pieces)
             })
             .await;
         }
         self.finish()
+    }
+
+    fn push(&mut self, piece: &Bytes) {
+        self.sha256.update(piece);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(piece);
+        }
     }
 
     fn finish(self) -> (Sha256, Option<Md5>) {
@@ -83,18 +92,26 @@ impl DigestLane {
 }
 
 impl CutLane {
-    pub(super) fn new(inner: Arc<Inner>, pending: Pending) -> Self {
-        Self { inner, whole: blake3::Hasher::new(), cutter: Cutter::new(), recipe: RecipeBuilder::default(), pending }
+    pub(super) fn new(inner: Arc<Inner>, pending: Pending, cut: Cut) -> Self {
+        let (whole, cutter, recipe) = (blake3::Hasher::new(), Cutter::new(cut), RecipeBuilder::default());
+        Self { inner, whole, cutter, recipe, pending }
     }
 
     /// Takes all pieces, and hands what is new to those who seal and pack it. Where they are behind, this is, and so whoever
     /// reads the stream.
-    pub(super) async fn run(mut self, mut pieces: mpsc::Receiver<Bytes>, mut work: Work) -> Result<Cut, Failure> {
+    pub(super) async fn run(mut self, mut pieces: mpsc::Receiver<Bytes>, mut work: Work) -> Result<Chunked, Failure> {
         while let Some(piece) = pieces.recv().await {
             let fresh;
-            (self, fresh) = blocking(move || {
-                let fresh = self.push(&piece);
-                (self, fresh)
+            (self, pieces, fresh) = blocking(move || {
+                let mut fresh = self.push(&piece);
+                drop(piece);
+                // Of what is known there is nothing to hand on.
+                while fresh.is_empty()
+                    && let Ok(piece) = pieces.try_recv()
+                {
+                    fresh = self.push(&piece);
+                }
+                (self, pieces, fresh)
             })
             .await;
             work.begin(fresh);
@@ -102,7 +119,7 @@ impl CutLane {
         }
         let (address, recipe, fresh) = blocking(move || self.finish()).await;
         work.begin(fresh);
-        Ok(Cut { address, recipe, work })
+        Ok(Chunked { address, recipe, work })
     }
 
     fn push(&mut self, piece: &Bytes) -> Vec<Fresh> {

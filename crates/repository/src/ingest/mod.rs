@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::lanes::{Cut, CutLane, DigestLane, Fresh, Whole};
+use self::lanes::{Chunked, CutLane, DigestLane, Fresh, Whole};
 use self::packer::Packer;
 use crate::chunk::ChunkId;
 use crate::commit::{Commit, Kept};
@@ -94,7 +94,7 @@ impl Inner {
         let (to_cut, to_be_cut) = mpsc::channel(WAITING_PIECES);
         let digest = DigestLane::new(hints.md5 || expect.md5.is_some()).run(to_be_digested);
         let work = Work::new(Arc::clone(self), pending.clone());
-        let cut = CutLane::new(Arc::clone(self), pending).run(to_be_cut, work);
+        let cut = CutLane::new(Arc::clone(self), pending, hints.cut).run(to_be_cut, work);
         // They end with this, however it ends.
         let digest = AbortOnDropHandle::new(tokio::spawn(digest));
         let cut = AbortOnDropHandle::new(tokio::spawn(cut));
@@ -110,7 +110,7 @@ impl Inner {
             }
         }
         drop((to_digest, to_cut));
-        let Cut { address, recipe, work } = joined(cut).await.map_err(Trouble::from)?;
+        let Chunked { address, recipe, work } = joined(cut).await.map_err(Trouble::from)?;
         let (sha256, md5) = joined(digest).await;
         let whole = Whole { address, sha256, md5, size };
         whole.meet(expect).map_err(IngestError::Mismatch)?;
