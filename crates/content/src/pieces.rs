@@ -46,6 +46,8 @@ impl Pieces {
             if filled == len {
                 break;
             }
+            // Its memory may be what the source is waiting for.
+            drop(bytes);
             next = self.bytes().await?;
         }
         Ok(Some(buffer.freeze(filled)))

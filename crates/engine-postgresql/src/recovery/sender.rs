@@ -7,28 +7,38 @@
 //! `pg_basebackup` would read the same messages, take the archive apart and write it into a pipe: half as much work again as
 //! the server has with it.
 
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use mainstay_dataplane::Source;
+use futures::TryStreamExt;
+use mainstay_dataplane::{Source, SourceError};
 use mainstay_engine::EngineError;
 use postgres_protocol::message::frontend;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::sync::Mutex;
+use rustix::buffer::spare_capacity;
 
 use super::wal::Lsn;
 use crate::names::ADMIN_ROLE;
 
-/// How much is read at once: some of the server's messages of 32 KiB, and no more than stays in a cache.
-const READ_BYTES: usize = 256 << 10;
+/// How much is read before it is handed on: enough that waking who takes it costs nothing, and little enough to stay in a cache.
+const READ_BYTES: usize = 1 << 20;
 /// The longest message that is taken: more than any of a server's blocks has, less than would be felt.
 const LONGEST_MESSAGE: usize = 16 << 20;
+/// What the server writes at once, with its head. Who reads each of them by itself is woken for each.
+const BLOCK_BYTES: usize = 33 << 10;
+/// How long more is left to come where there was no more than that: the server fills the socket, of some 200 KiB, in about this time.
+const LULL: Duration = Duration::from_micros(100);
 /// How long the server may say nothing: more than the checkpoint takes that a copy begins with, and while it copies it is never silent.
 /// Without a bound a sender that hangs would keep everything else from its cluster, a restore too.
 const LONGEST_SILENCE: Duration = Duration::from_secs(3_600);
+/// What a message begins with: what it is, and its length without that.
+const HEAD_BYTES: usize = 5;
+/// What a message of data is marked with.
+const DATA: u8 = b'd';
 /// The SQLSTATE of pages that do not fit their checksums (PostgreSQL, appendix A).
 const DATA_CORRUPTED: &str = "XX001";
 /// Warnings that an error repeats: which pages do not fit their checksums, for example.
@@ -42,15 +52,25 @@ pub(super) struct Copy {
     /// The log that a restore begins with.
     pub(super) timeline: u32,
     pub(super) start: Lsn,
+    line: Line,
+}
+
+/// What a session is worked on by, which ends with this: no thread goes on waiting for the server.
+struct Line {
+    socket: Arc<UnixStream>,
     session: Arc<Mutex<Session>>,
 }
 
+/// It waits for the server on threads that may wait, and reads much at a time: to be woken for each message of the server's would cost
+/// as much as to read it.
 struct Session {
-    socket: UnixStream,
+    socket: Arc<UnixStream>,
     /// How long it may say nothing.
     patience: Duration,
     /// What was read and not looked at yet.
-    buffer: BytesMut,
+    unread: Bytes,
+    /// Where that lies, to be used again.
+    memory: Bytes,
     warnings: Vec<String>,
     archives: u32,
     reading: Reading,
@@ -96,38 +116,9 @@ impl Copy {
     }
 
     async fn begin_with(socket: &Path, patience: Duration) -> Result<Self, EngineError> {
-        let lost = |error| EngineError::transient_from("the server can not be asked for a copy", error);
-        let socket = UnixStream::connect(socket).await.map_err(lost)?;
-        let buffer = BytesMut::with_capacity(READ_BYTES);
-        let (warnings, archives, reading) = (Vec::new(), 0, Reading::Archive);
-        let mut session = Session { socket, patience, buffer, warnings, archives, reading };
-        let mut message = BytesMut::new();
-        let who = [("user", ADMIN_ROLE), ("replication", "true"), ("application_name", "mainstay")];
-        frontend::startup_message(who, &mut message).map_err(lost)?;
-        session.socket.write_all(&message).await.map_err(lost)?;
-        loop {
-            match session.next().await? {
-                Message::Ready => break,
-                Message::Authentication(false) => {
-                    return Err(EngineError::transient("the server asks for a password where it should know us"));
-                }
-                _ => {}
-            }
-        }
-        message.clear();
-        frontend::query(COMMAND, &mut message).map_err(lost)?;
-        session.socket.write_all(&message).await.map_err(lost)?;
-        let mut first = None;
-        loop {
-            match session.next().await? {
-                Message::Row(row) if first.is_none() => first = Some(position(&row).ok_or_else(unknown)?),
-                Message::DataBegins => break,
-                Message::Ready => return Err(unknown()),
-                _ => {}
-            }
-        }
-        let (start, timeline) = first.ok_or_else(unknown)?;
-        Ok(Self { timeline, start, session: Arc::new(Mutex::new(session)) })
+        let line = Line::open(socket, patience).await.map_err(unasked)?;
+        let (start, timeline) = line.work(Session::begin).await?;
+        Ok(Self { timeline, start, line })
     }
 
     /// The data directory as a tar archive; to be read first.
@@ -142,34 +133,106 @@ impl Copy {
 
     /// Until where the log is needed. To be asked when both have been read.
     pub(super) async fn finish(self) -> Result<Lsn, EngineError> {
-        let mut session = self.session.lock().await;
-        let mut end = None;
-        loop {
-            match session.next().await? {
-                Message::Row(row) => end = end.or(position(&row)),
-                Message::Ready => break,
-                _ => {}
-            }
-        }
-        end.map(|(end, _)| end).ok_or_else(unknown)
+        self.line.work(Session::finish).await
     }
 
     fn source(&self, part: Reading) -> Source {
-        let session = self.session.clone();
-        Box::pin(futures::stream::try_unfold(session, move |session| async move {
-            let data = session.lock().await.data(part).await?;
-            Ok(data.map(|data| (data, session)))
-        }))
+        let session = self.line.session.clone();
+        let data = futures::stream::try_unfold(session, move |session| async move {
+            let data = work(&session, move |session| session.data(part)).await?;
+            Ok::<_, SourceError>((!data.is_empty()).then_some((data, session)))
+        });
+        Box::pin(data.map_ok(|data| futures::stream::iter(data.into_iter().map(Ok))).try_flatten())
     }
+}
+
+// === impl Line ===
+
+impl Line {
+    async fn open(path: &Path, patience: Duration) -> io::Result<Self> {
+        let socket = tokio::net::UnixStream::connect(path).await?.into_std()?;
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(patience))?;
+        let socket = Arc::new(socket);
+        let session = Session {
+            socket: socket.clone(),
+            patience,
+            unread: Bytes::new(),
+            memory: Bytes::new(),
+            warnings: Vec::new(),
+            archives: 0,
+            reading: Reading::Archive,
+        };
+        Ok(Self { socket, session: Arc::new(Mutex::new(session)) })
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        with: impl FnOnce(&mut Session) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        work(&self.session, with).await
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // Where that fails the server has ended it.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// On a thread that may wait.
+async fn work<T: Send + 'static>(
+    session: &Arc<Mutex<Session>>,
+    with: impl FnOnce(&mut Session) -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    let session = session.clone();
+    let work = move || with(&mut session.lock().unwrap_or_else(PoisonError::into_inner));
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(EngineError::transient_from("the copy of the cluster was broken off", error)))
 }
 
 // === impl Session ===
 
 impl Session {
-    /// What comes next of a part; none at its end.
-    async fn data(&mut self, part: Reading) -> Result<Option<Bytes>, EngineError> {
-        while self.reading == part {
-            let mut data = match self.next().await? {
+    fn begin(&mut self) -> Result<(Lsn, u32), EngineError> {
+        let mut message = BytesMut::new();
+        let who = [("user", ADMIN_ROLE), ("replication", "true"), ("application_name", "mainstay")];
+        frontend::startup_message(who, &mut message).map_err(unasked)?;
+        self.say(&message)?;
+        loop {
+            match self.next()? {
+                Message::Ready => break,
+                Message::Authentication(false) => {
+                    return Err(EngineError::transient("the server asks for a password where it should know us"));
+                }
+                _ => {}
+            }
+        }
+        message.clear();
+        frontend::query(COMMAND, &mut message).map_err(unasked)?;
+        self.say(&message)?;
+        let mut first = None;
+        loop {
+            match self.next()? {
+                Message::Row(row) if first.is_none() => first = Some(position(&row).ok_or_else(unknown)?),
+                Message::DataBegins => return first.ok_or_else(unknown),
+                Message::Ready => return Err(unknown()),
+                _ => {}
+            }
+        }
+    }
+
+    fn say(&self, message: &[u8]) -> Result<(), EngineError> {
+        io::Write::write_all(&mut &*self.socket, message).map_err(unasked)
+    }
+
+    /// What comes next of a part; nothing at its end.
+    fn data(&mut self, part: Reading) -> Result<Vec<Bytes>, EngineError> {
+        let mut found = Vec::new();
+        // What is there without waiting, once there is something.
+        while self.reading == part && (found.is_empty() || self.has_message()) {
+            let mut data = match self.next()? {
                 Message::Data(data) if !data.is_empty() => data,
                 Message::DataEnds => {
                     self.reading = Reading::End;
@@ -179,7 +242,7 @@ impl Session {
                 _ => continue,
             };
             match data.get_u8() {
-                b'd' => return Ok(Some(data)),
+                b'd' => found.push(data),
                 b'm' => self.reading = Reading::Manifest,
                 b'n' => self.archives += 1,
                 // How far it is.
@@ -193,29 +256,77 @@ impl Session {
                 ));
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
-    async fn next(&mut self) -> Result<Message, EngineError> {
-        let lost = |error| EngineError::transient_from("the server was lost while it was copied", error);
+    fn finish(&mut self) -> Result<Lsn, EngineError> {
+        let mut end = None;
         loop {
-            if let Some(message) = parse(&mut self.buffer).ok_or_else(unknown)? {
-                match message {
-                    Message::Refusal(refusal) => return Err(refusal.of_copy(&self.warnings)),
-                    Message::Warning(text) if self.warnings.len() < MAX_WARNINGS => self.warnings.push(text),
-                    message => return Ok(message),
-                }
-                continue;
-            }
-            self.buffer.reserve(READ_BYTES);
-            let patience = self.patience;
-            let read = tokio::time::timeout(patience, self.socket.read_buf(&mut self.buffer)).await;
-            let silent = |_| EngineError::transient(format!("the server said nothing of its copy for {patience:?}"));
-            let read = read.map_err(silent)?;
-            if read.map_err(lost)? == 0 {
-                return Err(lost(std::io::ErrorKind::UnexpectedEof.into()));
+            match self.next()? {
+                Message::Row(row) => end = end.or(position(&row)),
+                Message::Ready => break,
+                _ => {}
             }
         }
+        end.map(|(end, _)| end).ok_or_else(unknown)
+    }
+
+    fn has_message(&self) -> bool {
+        length(&self.unread).is_some_and(|length| length.is_some_and(|length| length <= self.unread.len()))
+    }
+
+    fn next(&mut self) -> Result<Message, EngineError> {
+        loop {
+            match parse(&mut self.unread).ok_or_else(unknown)? {
+                Some(Message::Refusal(refusal)) => return Err(refusal.of_copy(&self.warnings)),
+                Some(Message::Warning(text)) if self.warnings.len() < MAX_WARNINGS => self.warnings.push(text),
+                Some(message) => return Ok(message),
+                None => self.read()?,
+            }
+        }
+    }
+
+    /// Reads on, at least a little, and much where only data comes.
+    fn read(&mut self) -> Result<(), EngineError> {
+        let begun = std::mem::take(&mut self.unread).to_vec();
+        let mut memory = std::mem::take(&mut self.memory).try_into_mut().map(Vec::from).unwrap_or_default();
+        memory.clear();
+        memory.reserve(begun.len() + READ_BYTES);
+        memory.extend_from_slice(&begun);
+        let mut message = 0;
+        loop {
+            let read = match rustix::io::read(&*self.socket, spare_capacity(&mut memory)) {
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(rustix::io::Errno::AGAIN) => {
+                    let patience = self.patience;
+                    return Err(EngineError::transient(format!(
+                        "the server said nothing of its copy for {patience:?}"
+                    )));
+                }
+                read => read.map_err(io::Error::from),
+            };
+            let lost = |error| EngineError::transient_from("the server was lost while it was copied", error);
+            let read =
+                read.and_then(|read| if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(read) });
+            let read = read.map_err(lost)?;
+            // Behind what is not data nothing may come for long.
+            while memory.get(message) == Some(&DATA)
+                && let Some(Some(length)) = length(&memory[message..])
+                && message + length <= memory.len()
+            {
+                message += length;
+            }
+            let only_data = memory.get(message).is_none_or(|tag| *tag == DATA);
+            if !only_data || memory.len() >= READ_BYTES {
+                break;
+            }
+            if read <= BLOCK_BYTES {
+                std::thread::sleep(LULL);
+            }
+        }
+        self.memory = memory.into();
+        self.unread = self.memory.clone();
+        Ok(())
     }
 }
 
@@ -241,23 +352,23 @@ impl Refusal {
     }
 }
 
-/// Takes the next message off what was read, if it is whole; nothing where that is no message.
-fn parse(buffer: &mut BytesMut) -> Option<Option<Message>> {
-    let Some((&tag, rest)) = buffer.split_first() else { return Some(None) };
-    let Some(length) = rest.first_chunk::<4>() else { return Some(None) };
+/// How long the next message is, if so much of it has come; nothing where that is no message.
+fn length(bytes: &[u8]) -> Option<Option<usize>> {
+    let Some(length) = bytes.get(1..HEAD_BYTES).and_then(|length| length.first_chunk::<4>()) else { return Some(None) };
     let length = u32::from_be_bytes(*length) as usize;
-    if !(4..=LONGEST_MESSAGE).contains(&length) {
-        return None;
-    }
-    if rest.len() < length {
-        return Some(None);
-    }
-    let mut body = buffer.split_to(1 + length).freeze();
-    body.advance(5);
+    (4..=LONGEST_MESSAGE).contains(&length).then_some(Some(1 + length))
+}
+
+/// Takes the next message off what was read, if it is whole; nothing where that is no message.
+fn parse(unread: &mut Bytes) -> Option<Option<Message>> {
+    let Some(length) = length(unread)?.filter(|length| *length <= unread.len()) else { return Some(None) };
+    let mut body = unread.split_to(length);
+    let tag = body[0];
+    body.advance(HEAD_BYTES);
     Some(Some(match tag {
         b'R' => Message::Authentication(*body == [0; 4]),
         b'D' => Message::Row(body),
-        b'd' => Message::Data(body),
+        DATA => Message::Data(body),
         b'H' => Message::DataBegins,
         b'c' => Message::DataEnds,
         b'Z' => Message::Ready,
@@ -285,6 +396,10 @@ fn position(row: &[u8]) -> Option<(Lsn, u32)> {
     Some((column(&mut columns)?.parse().ok()?, column(&mut columns)?.parse().ok()?))
 }
 
+fn unasked(error: io::Error) -> EngineError {
+    EngineError::transient_from("the server can not be asked for a copy", error)
+}
+
 fn unknown() -> EngineError {
     EngineError::permanent(
         "the server's copy is not in the form that PostgreSQL documents",
@@ -296,7 +411,7 @@ fn unknown() -> EngineError {
 mod tests {
     use std::time::Duration;
 
-    use bytes::{BufMut, Bytes, BytesMut};
+    use bytes::{BufMut, Bytes};
 
     use mainstay_engine::EngineError;
 
@@ -329,13 +444,13 @@ mod tests {
             Message::DataEnds,
             Message::Refusal(Refusal { code: "XX001".to_owned(), text: "checksum verification failure".to_owned() }),
         ];
-        let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
+        let (mut unread, mut found) = (Bytes::new(), Vec::new());
         for byte in sent.concat() {
-            buffer.put_u8(byte);
-            found.extend(parse(&mut buffer).unwrap());
+            unread = [&unread[..], &[byte]].concat().into();
+            found.extend(parse(&mut unread).unwrap());
         }
         assert_eq!(found, expected);
-        assert!(buffer.is_empty());
+        assert!(unread.is_empty());
     }
 
     #[tokio::test]
@@ -364,7 +479,7 @@ mod tests {
         for length in [0, 3, LONGEST_MESSAGE as u32 + 1] {
             let mut bytes = vec![b'd'];
             bytes.put_u32(length);
-            assert!(parse(&mut BytesMut::from(&bytes[..])).is_none(), "{length}");
+            assert!(parse(&mut Bytes::from(bytes)).is_none(), "{length}");
         }
     }
 
