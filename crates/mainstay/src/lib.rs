@@ -4,4 +4,5 @@ pub mod config;
 pub mod doctor;
 pub mod layer;
 pub mod local;
+pub mod memory;
 pub mod telemetry;

@@ -49,6 +49,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    mainstay::memory::keep_little();
     let Arguments { global, command } = Arguments::parse();
     match command {
         Command::Up(up) => up.run(&global),
