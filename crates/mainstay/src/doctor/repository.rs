@@ -1,11 +1,13 @@
 //! Whether backups have a place, one that is not lost with the data, and whether somebody keeps the key to them.
 
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use mainstay_repository::Location;
 use serde::Deserialize;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::Check;
 use super::facts::Folder;
@@ -25,7 +27,13 @@ pub(super) struct Repository {
     /// Whether somebody has said that there is to be none.
     pub declined: bool,
     /// What the layer says, where it runs and this user may ask.
-    pub told: Option<Told>,
+    pub told: Option<Result<Told, Unproven>>,
+}
+
+/// Who answers at the layer's address did not prove to be the layer, and was not asked.
+#[derive(Debug)]
+pub(super) struct Unproven {
+    reason: String,
 }
 
 #[derive(Debug)]
@@ -73,7 +81,10 @@ impl Repository {
             },
             copies: config.recovery.copies.len(),
         });
-        let told = ask(&config.listen.url(), &config.data_dir.join("admin.token"));
+        let (listen, token) = (&config.listen, config.data_dir.join("admin.token"));
+        let certificate = listen.tls.as_ref().map(|files| &*files.certificate);
+        // The token goes to this machine alone.
+        let told = listen.api.ip().is_loopback().then(|| ask(&listen.url(), certificate, &token)).flatten();
         Self { place, declined: config.recovery.declined, told }
     }
 }
@@ -91,17 +102,45 @@ impl Directory {
 }
 
 /// What a layer on this machine says; none where there is none, or this user has no token for it.
-fn ask(url: &str, token_file: &Path) -> Option<Told> {
-    // The token goes to this machine alone, and is not sent to what only looks like the layer's address.
-    if !url.contains("://127.") && !url.contains("://[::1]") || token_file.metadata().ok()?.len() > LONGEST_TOKEN {
+///
+/// With TLS it is asked where it proves to have a certificate of those that it was given; without, whoever listens is believed, as by
+/// every other command.
+fn ask(url: &str, certificate: Option<&Path>, token_file: &Path) -> Option<Result<Told, Unproven>> {
+    if token_file.metadata().ok()?.len() > LONGEST_TOKEN {
         return None;
     }
     let token = zeroize::Zeroizing::new(std::fs::read_to_string(token_file).ok()?);
     let bearer = zeroize::Zeroizing::new(format!("Bearer {}", token.trim()));
-    let tls = ureq::tls::TlsConfig::builder().disable_verification(true).build();
-    let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER_TIMEOUT)).proxy(None).tls_config(tls);
-    let request = config.build().new_agent().get(format!("{url}/api/v1/recovery")).header("authorization", &*bearer);
-    request.call().ok()?.body_mut().read_json().ok()
+    let unproven = |error: &dyn std::fmt::Display| Some(Err(Unproven { reason: error.to_string() }));
+    let tls = match certificate.map(trusting).transpose() {
+        Ok(tls) => tls.unwrap_or_default(),
+        Err(error) => return unproven(&error),
+    };
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(ANSWER_TIMEOUT))
+        .proxy(None)
+        // A redirect would carry the token to where nobody meant it to go.
+        .max_redirects(0)
+        .tls_config(tls);
+    let request = config.build().new_agent().get(format!("{url}/api/v1/recovery"));
+    match request.header("authorization", &*bearer).call() {
+        Ok(mut answer) => answer.body_mut().read_json().ok().map(Ok),
+        Err(ureq::Error::Rustls(error)) => unproven(&error),
+        Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::InvalidData => unproven(&error),
+        Err(_) => None,
+    }
+}
+
+/// Trusts the certificates in a file, and no others.
+fn trusting(file: &Path) -> io::Result<TlsConfig> {
+    let pem = std::fs::read(file)?;
+    let certificate = |item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+        Ok(_) => None,
+        Err(error) => Some(Err(io::Error::other(error))),
+    };
+    let certificates = parse_pem(&pem).filter_map(certificate).collect::<io::Result<Vec<_>>>()?;
+    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build())
 }
 
 /// What it means.
@@ -113,13 +152,20 @@ pub(super) fn judge(found: &Repository) -> Vec<Check> {
             false => Check::warning("repository", "there is none, so that no backups are taken", remedy),
         }];
     };
-    let mut checks = vec![reach(place, found.told.as_ref())];
+    let told = found.told.as_ref().and_then(|told| told.as_ref().ok());
+    let mut checks = vec![reach(place, told)];
     if let Some(directory) = &place.directory {
         checks.push(room(directory));
         checks.push(apart(directory, place.copies));
     }
-    if let Some(told) = &found.told {
-        checks.push(key(told));
+    match &found.told {
+        Some(Ok(told)) => checks.push(key(told)),
+        Some(Err(Unproven { reason })) => checks.push(Check::warning(
+            "recovery key",
+            format!("the layer was not asked, and no token was sent: who answers at its address did not prove to be it: {reason}"),
+            "see who listens there; or give Listen:TlsCertificate a certificate that is good for that address, with its chain",
+        )),
+        None => {}
     }
     checks
 }
@@ -188,8 +234,20 @@ fn key(told: &Told) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::path::Path;
+
+    use mainstay_authority::Authority;
+    use mainstay_engine::IssuedCertificate;
+    use secrecy::ExposeSecret;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
     use super::super::State::{self, Failed, Ok as Fine, Warning};
-    use super::{DISK_NEEDED, DISK_WANTED, Directory, Folder, Place, Repository, Told, judge};
+    use super::{DISK_NEEDED, DISK_WANTED, Directory, Folder, Place, Repository, Told, ask, judge};
+    use crate::config::TlsFiles;
+    use crate::layer::tls::acceptor;
 
     fn directory(free_bytes: u64, beside_data: bool) -> Place {
         let folder = Folder { path: "/r".into(), mode: Some(0o700), writable: true, nearest: "/r".into() };
@@ -204,7 +262,7 @@ mod tests {
     /// Holds the checks against their states, and sees to it that what is not well has a remedy.
     #[track_caller]
     fn expect(place: Option<Place>, told: Option<Told>, states: &[State]) -> String {
-        let checks = judge(&Repository { place, declined: false, told });
+        let checks = judge(&Repository { place, declined: false, told: told.map(Ok) });
         assert_eq!(checks.iter().map(|check| check.state).collect::<Vec<_>>(), states, "{checks:?}");
         assert!(checks.iter().all(|check| check.remedy.is_some() == (check.state != Fine)), "{checks:?}");
         checks.into_iter().map(|check| check.detail).collect::<Vec<_>>().join("\n")
@@ -222,6 +280,49 @@ mod tests {
         let mut locked = directory(DISK_WANTED, false);
         locked.directory.as_mut().unwrap().folder.writable = false;
         expect(Some(locked), None, &[Failed, Fine, Fine]);
+    }
+
+    /// Answers one request over TLS with a certificate for this address; tells what it was sent.
+    async fn answering(certificate: &IssuedCertificate, place: &Path) -> (SocketAddr, JoinHandle<String>) {
+        let files = TlsFiles { certificate: place.join("server.pem"), key: place.join("server.key") };
+        std::fs::write(&files.certificate, &certificate.certificate).unwrap();
+        std::fs::write(&files.key, certificate.key.expose_secret()).unwrap();
+        let (tls, listener) = (acceptor(&files).unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let address = listener.local_addr().unwrap();
+        let sent = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = tls.accept(stream).await else { return String::new() };
+            let mut request = [0; 4_096];
+            let length = stream.read(&mut request).await.unwrap_or_default();
+            let body = r#"{"repository":null,"key":{"acknowledged_at":null}}"#;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        (address, sent)
+    }
+
+    #[tokio::test]
+    async fn the_token_goes_to_who_proves_to_be_the_layer() {
+        let place = tempfile::tempdir().unwrap();
+        let token = place.path().join("admin.token");
+        std::fs::write(&token, "canary").unwrap();
+        let issue =
+            |authority: &Authority| authority.issue(&"layer".parse().unwrap(), "127.0.0.1".parse().unwrap()).unwrap();
+        let (own, stranger) = (Authority::generate().unwrap(), Authority::generate().unwrap());
+        for (served, is_layer) in [(issue(&own), true), (issue(&stranger), false)] {
+            let configured = place.path().join("configured.pem");
+            std::fs::write(&configured, issue(&own).certificate + own.certificate()).unwrap();
+            let (api, sent) = answering(&served, place.path()).await;
+            let (url, token) = (format!("https://{api}"), token.clone());
+            let told = tokio::task::spawn_blocking(move || ask(&url, Some(&configured), &token)).await.unwrap();
+            let sent = sent.await.unwrap();
+            assert_eq!(sent.contains("canary"), is_layer, "{sent}");
+            assert_eq!(told.as_ref().map(Result::is_ok), Some(is_layer), "{told:?}");
+            let place = Some(Place { location: "s3://b/p".to_owned(), directory: None, copies: 0 });
+            let checks = judge(&Repository { place, declined: false, told });
+            assert_eq!(checks.iter().any(|check| check.detail.contains("no token was sent")), !is_layer, "{checks:?}");
+        }
     }
 
     #[test]

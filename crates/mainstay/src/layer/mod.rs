@@ -11,7 +11,7 @@ mod feed;
 mod master_key;
 mod object_store;
 mod recovery;
-mod tls;
+pub(crate) mod tls;
 mod tokens;
 mod witness;
 

@@ -30,7 +30,7 @@ pub enum TlsError {
 }
 
 /// What answers TLS handshakes with these files.
-pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let of_certificate =
         |source| TlsError::Pem { file: files.certificate.clone(), key: "Listen:TlsCertificate", source };
     let chain = CertificateDer::pem_file_iter(&files.certificate).map_err(of_certificate)?;
