@@ -8,6 +8,7 @@
 //! number, which stands here before it stands there: a copy that knows of a run which the repository does not know of is ahead, and is
 //! left alone. That is no question of which names or sequences there are: those go on in either.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -109,9 +110,10 @@ impl Inner {
         self.note_run(&marker, &there, to).await?;
         let total_bytes = plan.behind.bytes;
         let mut mirrored = Mirrored::default();
-        for files in [&plan.packs, &plan.records, &plan.documents] {
+        // A record may rely on packs that an earlier one lists.
+        for (files, at_once) in [(&plan.packs, AT_ONCE), (&plan.records, 1), (&plan.documents, AT_ONCE)] {
             let mut copies =
-                stream::iter(files.clone()).map(|file| self.copy(file, &there, to)).buffer_unordered(AT_ONCE);
+                stream::iter(files.clone()).map(|file| self.copy(file, &there, to)).buffer_unordered(at_once);
             while let Some(copied) = copies.next().await {
                 match copied? {
                     Copied::Whole(len) => {
@@ -130,6 +132,9 @@ impl Inner {
             if file.modified.is_none_or(|modified| self.immutable_until(modified, now).is_none()) {
                 there.remove(&file.path).await.map_err(failed)?;
                 mirrored.removed_files += 1;
+            } else if file.path.starts_with(INDEX) {
+                // It relies on what follows.
+                break;
             }
         }
         drop(removing);
@@ -254,8 +259,11 @@ impl Inner {
             .filter(|file| !here.contains(file.path.as_str()) && !self.should_have(&file.path))
             .cloned()
             .collect();
-        // Records go before the packs that they list.
-        surplus.sort_unstable_by_key(|file| (!file.path.starts_with(INDEX), file.path.clone()));
+        // What relies on others goes before them: documents on contents, records on earlier ones and on packs.
+        surplus.sort_unstable_by_key(|file| {
+            let rank = [DOCUMENTS, INDEX, PACKS].iter().position(|folder| file.path.starts_with(folder));
+            (rank, Reverse(file.path.clone()))
+        });
         let documents_until = newest_here.as_ref().map(|newest| newest.written_at);
         let missing = |files: Vec<Listed>| files.into_iter().filter(is_missing).collect::<Vec<_>>();
         let counted: Vec<u64> = packs

@@ -106,3 +106,28 @@ async fn a_copy_that_is_older_than_it_was_follows() {
     }
     gives(&open(&copy).await, &noise(3, 300_000)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_was_broken_off_between_records_lists_nothing_that_it_has_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let [here, copy] = ["here", "copy"].map(|name| directory.path().join(name));
+    let repository = open(&here).await;
+    mirror(&repository, &copy).await.unwrap();
+    let before = files(&copy, "index").len();
+    let first = noise(1, 300_000);
+    ingest(&repository, &first).await;
+    let first_record = files(&here, "index").into_iter().max().unwrap();
+    // What these have in common with the first lies in its pack, which its record lists.
+    for more in 2..6 {
+        ingest(&repository, &Bytes::from([&first[..], &noise(more, 1000)].concat())).await;
+    }
+    let blocked = copy.join("index").join(first_record.file_name().unwrap());
+    std::fs::create_dir_all(blocked.join("by")).unwrap();
+    mirror(&repository, &copy).await.unwrap_err();
+    std::fs::remove_dir_all(blocked).unwrap();
+    assert_eq!(files(&copy, "index").len(), before, "none of the later ones came before it");
+
+    assert_eq!(mirror(&repository, &copy).await.unwrap().behind.files, 0);
+    repository.close().await.unwrap();
+    gives(&open(&copy).await, &first).await;
+}
