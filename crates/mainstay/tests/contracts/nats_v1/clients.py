@@ -5,7 +5,7 @@ import contextlib
 import time
 
 import nats
-from nats.js.errors import NotFoundError, ServiceUnavailableError
+from nats.js.errors import NotFoundError, ServerError, ServiceUnavailableError
 from world import PATIENCE_SECONDS
 
 
@@ -28,17 +28,51 @@ async def connected(target, given=None, **options):
         await connection.close()
 
 
+@contextlib.asynccontextmanager
+async def together(target, count):
+    """Connections that hear each other.
+
+    Who comes in the moment in which nats-server 2.9 takes a change to its accounts may be let into one of the same name
+    that is not the others', until it takes the next change.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        async with contextlib.AsyncExitStack() as stack:
+            connections = [await stack.enter_async_context(connected(target)) for _ in range(count)]
+            if await hear_each_other(connections, target.world.name("together")):
+                yield connections
+                return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{count} connections never heard each other")
+
+
+async def hear_each_other(connections, subject):
+    heard = [await connection.subscribe(subject) for connection in connections]
+    for connection in connections:
+        await connection.flush()
+    for connection in connections:
+        await connection.publish(subject, b"")
+    try:
+        for messages in heard:
+            for _ in connections:
+                await messages.next_msg(2)
+            await messages.unsubscribe()
+    except asyncio.TimeoutError:
+        return False
+    return True
+
+
 async def patiently(ask):
     """What the API of JetStream answers to something that may be asked twice.
 
-    While a server takes a change to its accounts, for some milliseconds it may answer that the API is not there, or
-    nothing. Messages are not concerned; who manages streams asks again.
+    While a server takes a change to its accounts, for some milliseconds it may answer that the API or its store is not
+    there, or nothing. Messages are not concerned; who manages streams asks again.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return await ask()
-        except (ServiceUnavailableError, asyncio.TimeoutError):
+        except (ServiceUnavailableError, ServerError, asyncio.TimeoutError):
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.01)

@@ -4,7 +4,7 @@ import asyncio
 
 import nats
 from case import case, equal
-from clients import connected, patiently, stream
+from clients import connected, patiently, stream, together
 from forms import in_a_run, of_every_form
 
 
@@ -41,10 +41,10 @@ print(given["username"])
 
 @case(alone=True)
 async def others_come_and_go_and_no_message_is_lost(target):
-    async with connected(target) as connection, connected(target) as listener, stream(target, connection) as (context, name):
+    async with together(target, 2) as (connection, listener), stream(target, connection) as (context, name):
         session, subject = connection.client_id, target.world.name("plain")
         plain = await listener.subscribe(subject)
-        worker = await context.pull_subscribe(f"{name}.>", durable="worker")
+        worker = await patiently(lambda: context.pull_subscribe(f"{name}.>", durable="worker"))
         await listener.flush()
         manager = connection.jsm(timeout=3)
         sent = 0

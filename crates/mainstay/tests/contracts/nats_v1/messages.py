@@ -4,14 +4,14 @@ import asyncio
 
 import nats
 from case import case, equal, refused_soon
-from clients import connected, quiet
+from clients import connected, quiet, together
 
 WAIT_SECONDS = 20
 
 
 @case
 async def subscribers_get_what_is_published_in_order(target):
-    async with connected(target) as publisher, connected(target) as listener:
+    async with together(target, 2) as (publisher, listener):
         subject = target.world.name("weather")
         heard = await listener.subscribe(f"{subject}.*")
         await listener.flush()
@@ -24,7 +24,7 @@ async def subscribers_get_what_is_published_in_order(target):
 
 @case
 async def a_request_is_answered_by_one_of_a_group(target):
-    async with connected(target) as client, connected(target) as one, connected(target) as other:
+    async with together(target, 3) as (client, one, other):
         subject = target.world.name("time")
         served = {one: 0, other: 0}
 

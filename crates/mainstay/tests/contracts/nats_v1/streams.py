@@ -4,7 +4,7 @@ import asyncio
 
 import nats
 from case import case, equal, refused_soon
-from clients import connected, stream
+from clients import connected, patiently, stream
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType
 from nats.js.errors import APIError, BadRequestError, KeyNotFoundError, KeyWrongLastSequenceError, ObjectNotFoundError
 
@@ -29,7 +29,7 @@ async def a_durable_consumer_goes_on_where_it_was(target):
     async with connected(target) as first, stream(target, first) as (context, name):
         for number in range(10):
             await context.publish(f"{name}.n", b"%d" % number)
-        worker = await context.pull_subscribe(f"{name}.>", durable="worker")
+        worker = await patiently(lambda: context.pull_subscribe(f"{name}.>", durable="worker"))
         for message in await worker.fetch(4, timeout=WAIT_SECONDS):
             await message.ack_sync(timeout=WAIT_SECONDS)
         async with connected(target) as second:
@@ -45,7 +45,7 @@ async def what_is_not_acknowledged_comes_again_as_often_as_was_asked_for(target)
         await context.publish(f"{name}.job", b"work")
         advice = await connection.subscribe(f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{name}.worker")
         config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, max_deliver=3, ack_wait=1)
-        worker = await context.pull_subscribe(f"{name}.>", durable="worker", config=config)
+        worker = await patiently(lambda: context.pull_subscribe(f"{name}.>", durable="worker", config=config))
         for attempt in (1, 2, 3):
             [message] = await worker.fetch(1, timeout=WAIT_SECONDS)
             equal((message.data, message.metadata.num_delivered), (b"work", attempt))
@@ -60,7 +60,7 @@ async def what_is_not_acknowledged_comes_again_as_often_as_was_asked_for(target)
 async def a_message_that_is_terminated_does_not_come_again(target):
     async with connected(target) as connection, stream(target, connection) as (context, name):
         await context.publish(f"{name}.job", b"poison")
-        worker = await context.pull_subscribe(f"{name}.>", durable="worker", config=ConsumerConfig(ack_wait=1))
+        worker = await patiently(lambda: context.pull_subscribe(f"{name}.>", durable="worker", config=ConsumerConfig(ack_wait=1)))
         [message] = await worker.fetch(1, timeout=WAIT_SECONDS)
         await message.term()
         await refused_soon(asyncio.TimeoutError, worker.fetch(1, timeout=1.5))

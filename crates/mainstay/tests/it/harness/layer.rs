@@ -17,7 +17,7 @@ use super::ports::Ports;
 use super::wait::until;
 
 /// How long a layer may take to be ready, its engines too, on a machine that has much else to do.
-const READY_PATIENCE: Duration = Duration::from_secs(60);
+const READY_PATIENCE: Duration = Duration::from_secs(120);
 /// How much of the logs a failed test shows.
 const LAST_LINES: usize = 60;
 
