@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use mainstay_types::{
-    BackupId, BindingId, ClusterName, InstanceName, OperationId, Sequence, TenantName, Timestamp, TokenId,
-};
+use mainstay_types::{BackupId, BindingId, ClusterName, OperationId, Sequence, Timestamp, TokenId};
 
+use super::begun::{created_token, id, requested_binding, requested_cluster, requested_instance, started_operation};
 use super::recovery::MOST_REWINDS;
 use super::{
     Binding, BindingState, Cluster, ClusterState, Credential, Drill, DrillOutcome, EvidenceKey, FINISHED_OPERATIONS,
     Failure, Instance, InstanceKey, InstanceState, Operation, OperationState, Orphan, REMEMBERED_DELETED,
-    REMEMBERED_DRILLS, Recovery, RecoveryPoint, RecoveryPolicy, Restoring, Rewind, Token, View,
+    REMEMBERED_DRILLS, Recovery, RecoveryPoint, RecoveryPolicy, Restoring, Rewind, View,
 };
 use crate::event::{
-    BackupCompleted, BackupOrphaned, BindingRequested, BindingRotated, Body, BodyError, ClusterRequested,
-    ClusterRestored, CustodyInitialized, CustodyKeyRotated, CustodyRekeyed, CustodyRestored, CustodySealed,
-    CustodyUnsealed, CustodyWitnessed, Event, InstanceMoved, InstanceRequested, OperationStarted, TokenCreated,
+    BackupCompleted, BackupOrphaned, BindingRotated, Body, BodyError, ClusterRestored, CustodyInitialized,
+    CustodyKeyRotated, CustodyRekeyed, CustodyRestored, CustodySealed, CustodyUnsealed, CustodyWitnessed, Event,
+    InstanceMoved,
 };
 
 /// Why an event does not fit onto a view.
@@ -402,73 +401,8 @@ impl View {
     }
 }
 
-fn id<T: std::str::FromStr>(event: &Event) -> Option<T> {
-    event.subject.id.parse().ok()
-}
-
 fn instance_key(event: &Event) -> Option<InstanceKey> {
     Some((event.tenant.clone()?, id(event)?))
-}
-
-fn requested_instance(event: &Event, tenant: TenantName, name: InstanceName, body: InstanceRequested) -> Instance {
-    Instance {
-        id: body.instance,
-        tenant,
-        name,
-        environment: body.environment,
-        contract: body.contract,
-        engine: body.engine,
-        plan: body.plan,
-        cluster: body.cluster,
-        parameters: body.parameters,
-        state: InstanceState::Requested,
-        reason: None,
-        created_at: event.time,
-        moving: None,
-        recovery: Recovery::default(),
-        unwanted_since: None,
-        former: Vec::new(),
-    }
-}
-
-fn requested_cluster(event: &Event, name: ClusterName, body: ClusterRequested) -> Cluster {
-    Cluster {
-        name,
-        tenant: event.tenant.clone(),
-        engine: body.engine,
-        plan: body.plan,
-        node: body.node,
-        port: body.port,
-        parameters: body.parameters,
-        state: ClusterState::Requested,
-        reason: None,
-        identity: None,
-        version: None,
-        created_at: event.time,
-    }
-}
-
-fn requested_binding(event: &Event, body: BindingRequested) -> Option<Binding> {
-    Some(Binding {
-        id: id(event)?,
-        tenant: event.tenant.clone()?,
-        instance: body.instance,
-        instance_id: body.instance_id,
-        consumer: body.consumer,
-        state: BindingState::Requested,
-        reason: None,
-        lease_seconds: body.lease_seconds,
-        expires_at: body.expires_at,
-        created_at: event.time,
-        credentials: vec![Credential {
-            generation: 1,
-            applied: None,
-            retire_at: None,
-            overlap_seconds: 0,
-            login: None,
-        }],
-        statements: body.statements,
-    })
 }
 
 fn credential(binding: &mut Binding, generation: u32) -> Option<&mut Credential> {
@@ -488,29 +422,4 @@ fn rotated(binding: &mut Binding, body: &BindingRotated) -> Option<()> {
         previous.retire_at = Some(earlier);
     }
     Some(())
-}
-
-fn started_operation(event: &Event, body: OperationStarted) -> Option<Operation> {
-    Some(Operation {
-        id: id(event)?,
-        tenant: event.tenant.clone()?,
-        kind: body.kind,
-        subject: body.subject,
-        idempotency: body.idempotency,
-        state: OperationState::InProgress,
-        created_at: event.time,
-        finished_at: None,
-        detail: None,
-    })
-}
-
-fn created_token(event: &Event, body: TokenCreated) -> Option<Token> {
-    Some(Token {
-        id: id(event)?,
-        role: body.role,
-        tenant: body.tenant,
-        digest: body.digest,
-        created_at: event.time,
-        expires_at: body.expires_at,
-    })
 }

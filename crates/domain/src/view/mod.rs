@@ -1,5 +1,6 @@
 //! The view: everything the layer knows, as the fold of all events so far.
 
+mod begun;
 mod binding;
 mod cluster;
 mod evidence;

@@ -143,6 +143,10 @@ fn caches_that_fill_the_disk_say_so_and_keep_every_acknowledged_key() {
         println!("{} MB were acknowledged before: {refusal}", cache.keys);
         let path = format!("/api/v1/instances/{}", cache.name);
         let instance = || api.get(&path).expect(200);
+        let is_well = || {
+            let instance = instance();
+            (instance["state"] == "ready" && instance["reason"].is_null()).then_some(())
+        };
         if let Some(reason) = reason {
             until("the instance says why, also where the journal has no room left", PATIENCE, || {
                 instance()["reason"].as_str().is_some_and(|told| told.contains(reason)).then_some(())
@@ -155,14 +159,14 @@ fn caches_that_fill_the_disk_say_so_and_keep_every_acknowledged_key() {
         let emptied = Instant::now();
         until("it takes keys again", PATIENCE, || cache.put().is_ok().then_some(()));
         println!("{}: keys are taken again {:?} after there is room", cache.name, emptied.elapsed());
-        until("the instance is ready", PATIENCE, || (instance()["state"] == "ready").then_some(()));
+        until("the instance is ready", PATIENCE, is_well);
         assert!(cache.has_every_key());
         let record =
             layer.data_dir().join("clusters").join(instance()["cluster"].as_str().unwrap()).join("process.json");
         let process: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
         kill_process(process["pid"].as_i64().unwrap().try_into().unwrap());
         until("its keys outlive it", PATIENCE, || cache.has_every_key().then_some(()));
-        until("the instance is ready again", PATIENCE, || (instance()["state"] == "ready").then_some(()));
+        until("the instance is ready again", PATIENCE, is_well);
     }
     expect_whole(layer);
 }

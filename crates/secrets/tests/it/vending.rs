@@ -13,7 +13,7 @@ use mainstay_types::Timestamp;
 use serde_json::{Value, json};
 
 /// How long a test waits for what has to happen by itself.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// An engine that hands out numbered cans, and takes them back unless it is down.
 #[derive(Default)]
