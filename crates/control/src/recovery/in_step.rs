@@ -47,12 +47,12 @@ async fn step(control: &Control, depot: &Arc<dyn Depot>, now: Timestamp) -> Resu
     let listed: BTreeSet<String> = depot.names(POINTS).await?.into_iter().collect();
     forget_missing(control, &**depot, &listed).await?;
     let mut found = Vec::new();
-    for name in &listed {
-        // Damage is for whoever verifies the repository.
-        if is_open(&control.view(), name, now)
-            && let Ok(Some(point)) = point(&**depot, name).await
-        {
-            found.push(point);
+    for name in listed.iter().filter(|name| is_open(&control.view(), name, now)) {
+        match point(&**depot, name).await {
+            Ok(point) => found.extend(point),
+            // Damage is for whoever verifies the repository.
+            Err(DepotError::Damaged(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     found.sort_by_key(made);
